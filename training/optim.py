@@ -1,0 +1,146 @@
+"""Optimiser and schedule: Muon for the matrices, AdamW for the rest, layer-wise decay, a head-only first phase."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+BLOCK = re.compile(r"^(.*?(?:stages\.\d+\.layers|stages\.\d+|layers|layer|blocks)\.\d+)\.")
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) on groups marked `muon`, AdamW on the others, behind one optimiser's interface.
+
+    Muon orthogonalises each matrix's momentum; on ConvNeXt's point-wise layers it learned in one epoch here what took
+    AdamW two and a half (training/EXPERIMENTS.md). It is defined for matrices only, so depth-wise kernels, norms, the
+    stem and the classifier stay with AdamW.
+
+    Args:
+        groups: parameter groups with `params`, `lr`, `weight_decay` and `muon` (bool).
+        betas, eps: AdamW's.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], betas: tuple[float, float], eps: float) -> None:
+        groups = list(groups)
+        self.parts: list[torch.optim.Optimizer] = []
+        if muon := [g for g in groups if g["muon"]]:
+            self.parts.append(torch.optim.Muon(muon, momentum=0.95))  # type: ignore[arg-type]
+        if adamw := [g for g in groups if not g["muon"]]:
+            self.parts.append(torch.optim.AdamW(adamw, betas=betas, eps=eps))
+        super().__init__([{"params": g["params"]} for part in self.parts for g in part.param_groups], {})
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        # The very dicts of the parts, so that a schedule which writes `lr` here reaches them.
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step of each part. `closure` is not supported and must be None."""
+        if closure is not None:
+            raise ValueError("MuonWithAdamW.step: expected no closure")
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The parts' own states, in order."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self._share_groups()
+
+
+def depths(model: nn.Module) -> dict[str, int]:
+    """How deep each parameter sits: 0 for the stem, 1..n for the blocks in order, n + 1 for the head.
+
+    Works on any transformers ViT or ConvNeXt, whose blocks are numbered in their parameters' names.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    blocks = list(dict.fromkeys(found.group(1) for name in names if (found := BLOCK.match(name))))
+    order = {block: i + 1 for i, block in enumerate(blocks)}
+    head = {name for name in names if name.startswith("classifier")}
+    result: dict[str, int] = {}
+    seen = 0
+    for name in names:
+        found = BLOCK.match(name)
+        if name in head:
+            result[name] = len(blocks) + 1
+        else:
+            # what lies between two blocks (a down-sampling layer, a final norm) goes with the block before it
+            seen = order[found.group(1)] if found else seen
+            result[name] = seen
+    return result
+
+
+def parameter_groups(
+    model: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    muon_learning_rate: float = 0.0,
+    muon_weight_decay: float = 0.0,
+    layer_decay: float = 1.0,
+) -> list[dict[str, Any]]:
+    """Group the parameters that train: by depth, by whether they decay, and by optimiser.
+
+    Args:
+        model: a transformers image classifier.
+        learning_rate, weight_decay: AdamW's; vectors (norms, biases, layer scales) never decay.
+        muon_learning_rate: 0 gives everything to AdamW.
+        muon_weight_decay: decoupled, as AdamW's.
+        layer_decay: each step towards the stem multiplies the rate by this (Bao et al. 2022); 1 switches it off.
+
+    Returns:
+        Groups with `params`, `lr`, `weight_decay`, `muon` and `head` (whether they belong to the classifier).
+    """
+    depth = depths(model)
+    deepest = max(depth.values())
+    groups: dict[tuple[float, bool, bool, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        head = name.startswith("classifier")
+        muon = muon_learning_rate > 0 and parameter.ndim == 2 and not head and "embedding" not in name
+        decays = parameter.ndim > 1
+        scale = layer_decay ** (deepest - depth[name])
+        group = groups.setdefault(
+            (scale, muon, decays, head),
+            {
+                "params": [],
+                "lr": scale * (muon_learning_rate if muon else learning_rate),
+                "weight_decay": (muon_weight_decay if muon else weight_decay) if decays else 0.0,
+                "muon": muon,
+                "head": head,
+            },
+        )
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def two_phase_schedule(
+    optimizer: torch.optim.Optimizer, steps: int, warmup: int, head_steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Head only at a constant rate for `head_steps`, then everything from a warm-up down a cosine to zero."""
+
+    def joint(step: int) -> float:
+        done = step - head_steps
+        if done < warmup:
+            return max(0.0, (done + 1) / (warmup + 1))
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / max(1, steps - head_steps - warmup))))
+
+    def backbone(step: int) -> float:
+        return 0.0 if step < head_steps else joint(step)
+
+    def head(step: int) -> float:
+        return 1.0 if step < head_steps else joint(step)
+
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, [head if group["head"] else backbone for group in optimizer.param_groups]
+    )

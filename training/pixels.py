@@ -1,0 +1,119 @@
+"""Splits as torch datasets that hand out whole batches: uint8 for training, processed for evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+from transformers import BaseImageProcessor
+
+IN_MEMORY = 2 * 2**30  # bytes; a split that decodes to more stays on disk and is decoded batch by batch
+
+
+def side(image_processor: BaseImageProcessor) -> int:
+    """The side in pixels of what the image processor puts out.
+
+    Raises:
+        ValueError: the processor's size is not a square.
+    """
+    size = image_processor.size
+    if (height := size.get("height")) and height == size.get("width"):
+        return int(height)
+    if shortest := size.get("shortest_edge"):
+        return int(shortest)
+    raise ValueError(f"image processor: expected a square size, got {dict(size)}")
+
+
+def targets(split: datasets.Dataset) -> dict[str, torch.Tensor]:
+    """The targets of a split: `labels` (n,) int64 and, where the split has votes, `votes` (n, 10) float32."""
+    result = {"labels": torch.tensor(split["label"][:], dtype=torch.int64)}
+    if "votes" in split.column_names:
+        result["votes"] = torch.tensor(split["votes"][:], dtype=torch.float32)
+    return result
+
+
+class TrainingPixels(torch.utils.data.Dataset):
+    """Pictures as uint8 at one size, cut and normalised nowhere: augmentation does that on the device.
+
+    Args:
+        split: with `image`, `label` and perhaps `votes`.
+        channels: 1 decodes to greyscale, 3 to RGB.
+        size: pictures that are not all of one size are resized to this side, in pixels.
+    """
+
+    def __init__(self, split: datasets.Dataset, channels: int, size: int) -> None:
+        self.images = split.select_columns("image")
+        self.mode = "L" if channels == 1 else "RGB"
+        self.targets = targets(split)
+        first = self.images[0]["image"].size
+        # FER-2013 stays at its own 48 pixels, whatever the model's size: the affine map enlarges it on the device
+        self.size = first if first[0] == first[1] and max(first) <= size else (size, size)
+        self.memory: torch.Tensor | None = None
+        if len(split) * channels * self.size[0] * self.size[1] <= IN_MEMORY:
+            steps = range(0, len(split), 1000)
+            chunks = [
+                self.decode(self.images[i : i + 1000]["image"]) for i in tqdm(steps, "Decoding pictures", leave=False)
+            ]
+            self.memory = torch.cat(chunks)
+
+    def decode(self, images: list[Image.Image]) -> torch.Tensor:
+        """(n, C, h, w) uint8."""
+        arrays = []
+        for image in images:
+            converted = image.convert(self.mode)
+            if converted.size != self.size:
+                converted = converted.resize(self.size, Image.Resampling.BILINEAR)
+            arrays.append(np.asarray(converted))
+        batch = torch.from_numpy(np.stack(arrays))
+        return batch[:, None] if self.mode == "L" else batch.permute(0, 3, 1, 2).contiguous()
+
+    def statistics(self, rows: int = 5000) -> tuple[float, float]:
+        """Mean and standard deviation of the pixels of the first rows, in 0-1."""
+        pixels = self.__getitems__(list(range(min(rows, len(self)))))["pixel_values"].double() / 255
+        return round(pixels.mean().item(), 4), round(pixels.std().item(), 4)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        rows = torch.tensor(indices)
+        pixels = self.decode(self.images[indices]["image"]) if self.memory is None else self.memory[rows]
+        return {"pixel_values": pixels} | {name: target[rows] for name, target in self.targets.items()}
+
+
+class ProcessedPixels(torch.utils.data.Dataset):
+    """Pictures exactly as the saved image processor gives them to the published model.
+
+    Args:
+        split: with `image`, `label` and perhaps `votes`.
+        image_processor: the checkpoint's.
+        channels: 1 keeps one of the three equal channels of the greyscale picture.
+    """
+
+    def __init__(self, split: datasets.Dataset, image_processor: BaseImageProcessor, channels: int) -> None:
+        self.images = split.select_columns("image")
+        self.image_processor = image_processor
+        self.channels = channels
+        self.targets = targets(split)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        images = self.images[indices]["image"]
+        if self.channels == 1:
+            images = [image.convert("L") for image in images]
+        pixels = self.image_processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]
+        rows = torch.tensor(indices)
+        return {"pixel_values": pixels[:, : self.channels]} | {
+            name: target[rows] for name, target in self.targets.items()
+        }
+
+
+def as_is(batch: Any) -> Any:
+    """The collator of these datasets: their `__getitems__` has collated already."""
+    return batch

@@ -1,0 +1,219 @@
+"""Train an expression classifier and leave a run folder behind.
+
+    python -m training.train training/recipes/fer2013.json --dataset fer2013.csv --output_dir runs/fer2013
+
+A recipe is a JSON file of arguments; any flag after it overrides it. The run folder holds the best (averaged) weights
+with config and image processor, `run.json` (every argument, versions, commit, dataset, seed, time), `trainer_state.json`,
+`curves.png`, TensorBoard logs, and the last checkpoints, from which `--resume_from_checkpoint true` goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedConfig, set_seed
+
+from training.arguments import DataArguments, RecipeError, TrainingArguments, parse_arguments
+from training.augment import AugmentArguments
+from training.curves import plot_curves
+from training.data import DataError, load_fer, provenance
+from training.labels import FERPLUS_EMOTIONS, majority_label
+from training.metrics import TRAINING_METRICS, MetricError, compute, softmax
+from training.model import FERPLUS_PREFIX, ModelArguments, build_model, heads
+from training.pixels import ProcessedPixels, TrainingPixels, as_is, side
+from training.trainer import ExpressionTrainer, TrainingError, last_whole_checkpoint
+
+
+def commit() -> str | None:
+    """The commit of the training code, "-dirty" when the tree differs from it, or None outside a git checkout."""
+    try:
+        shown = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],  # noqa: S607
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return shown.stdout.strip()
+
+
+def class_weight(labels: list[int], count: int, kind: str) -> torch.Tensor | None:
+    """(C,) loss weights, mean 1 over the pictures: the inverse of each class's share, or its square root.
+
+    Raises:
+        DataError: a class has no picture, so its weight would be infinite.
+    """
+    if kind == "none":
+        return None
+    sizes = torch.bincount(torch.tensor(labels), minlength=count).double()
+    if (sizes == 0).any():
+        raise DataError(f"class_weights {kind}: expected pictures of every class, got class sizes {sizes.tolist()}")
+    weight = sizes.sum() / (count * sizes)
+    weight = weight.sqrt() if kind == "sqrt" else weight
+    return (weight * sizes.sum() / (weight * sizes).sum()).float()
+
+
+def metrics_of(config: PreTrainedConfig) -> Callable[[EvalPrediction], dict[str, float]]:
+    """`compute_metrics` for the Trainer: each head on its own labels, FER+ on its majority rows."""
+    rows = heads(config)
+    labels = {head: [config.id2label[i].rpartition("/")[2] for i in indices] for head, indices in rows.items()}
+
+    def scores(head: str, logits: np.ndarray, references: np.ndarray) -> dict[str, float]:
+        return compute(softmax(logits[:, rows[head]]), references, labels[head], TRAINING_METRICS)[0]
+
+    def metrics(prediction: EvalPrediction) -> dict[str, float]:
+        logits, targets = prediction.predictions, prediction.label_ids
+        if not isinstance(targets, tuple):
+            return scores("fer2013", logits, targets)
+        result = scores("fer2013", logits, targets[0])
+        majority = majority_label(targets[1].astype(np.int64))
+        if "ferplus" in rows and (kept := majority >= 0).any():
+            ferplus = scores("ferplus", logits[kept], majority[kept])
+            result |= {f"ferplus_{name}": value for name, value in ferplus.items()}
+        return result
+
+    return metrics
+
+
+def versions() -> dict[str, str]:
+    """The versions of what decides the result."""
+    names = ("torch", "transformers", "datasets", "accelerate", "numpy", "pillow")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def limit(split: datasets.Dataset, rows: int | None) -> datasets.Dataset:
+    """The first `rows` rows, or all."""
+    return split if rows is None else split.select(range(min(rows, len(split))))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def train(
+    data_args: DataArguments, model_args: ModelArguments, augment_args: AugmentArguments, args: TrainingArguments
+) -> dict[str, float]:
+    """Train, choose the best checkpoint on validation, and write the run folder.
+
+    Returns:
+        The validation metrics of the weights that were kept.
+
+    Raises:
+        DataError: the data cannot be used.
+        TrainingError: the run broke off.
+    """
+    output_dir = Path(args.output_dir)
+    with args.main_process_first(desc="loading the dataset"):
+        data = load_fer(data_args.dataset, ferplus=data_args.ferplus, skip_bad_rows=data_args.skip_bad_rows)
+    source = provenance(data)
+    train_split, eval_split = (
+        limit(data["train"], data_args.max_train_samples),
+        limit(data["validation"], data_args.max_eval_samples),
+    )
+    if args.ferplus_weight and "votes" not in train_split.column_names:
+        raise DataError(f"ferplus_weight {args.ferplus_weight}: expected FER+ votes, got none; give --ferplus FILE")
+
+    names = list(train_split.features["label"].names)
+    if args.ferplus_weight:
+        names += [FERPLUS_PREFIX + name for name in FERPLUS_EMOTIONS]
+    set_seed(args.seed)
+    grey = model_args.grey and model_args.model_name_or_path is None
+    train_pixels = TrainingPixels(train_split, channels=1 if grey else 3, size=model_args.image_size)
+    mean, std = train_pixels.statistics()
+    model, image_processor = build_model(model_args, names, mean, std)
+    if model_args.model_name_or_path is not None:
+        train_pixels = TrainingPixels(train_split, model.config.num_channels, side(image_processor))
+    rows = heads(model.config)
+
+    trainer = ExpressionTrainer(
+        model=model,
+        args=args,
+        heads=rows,
+        augment_args=augment_args,
+        class_weight=class_weight(train_split["label"][:], len(rows["fer2013"]), args.class_weights),
+        train_dataset=train_pixels,
+        eval_dataset=ProcessedPixels(eval_split, image_processor, model.config.num_channels),
+        processing_class=image_processor,
+        data_collator=as_is,
+        compute_metrics=metrics_of(model.config),
+        callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
+    )
+    resume = last_whole_checkpoint(output_dir) if args.resume_from_checkpoint and args.should_save else None
+    if args.resume_from_checkpoint:
+        trainer.accelerator.wait_for_everyone()
+        resume = last_whole_checkpoint(output_dir)
+    started, processor_time = time.time(), time.process_time()
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if trainer.averaging and not args.load_best_model_at_end:
+        trainer.model.load_state_dict(trainer.averaging.average.module.state_dict())
+    trainer.averaging = None  # what is evaluated and saved below is what was kept
+    metrics = trainer.evaluate()
+    trainer.save_model()
+    trainer.save_state()
+    if trainer.is_world_process_zero():
+        epochs = trainer.state.epoch or 1.0
+        write_json(
+            output_dir / "run.json",
+            {
+                "arguments": {
+                    kind: {k: v for k, v in dataclasses.asdict(values).items() if not k.endswith("token")}
+                    for kind, values in (("data", data_args), ("model", model_args), ("augment", augment_args))
+                }
+                | {"training": args.to_sanitized_dict()},
+                "versions": versions(),
+                "commit": commit(),
+                "dataset": source,
+                "seed": args.seed,
+                "epochs": epochs,
+                "steps": trainer.state.global_step,
+                "seconds": time.time() - started,
+                "cpu_seconds": time.process_time() - processor_time,
+                "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "resumed": resume is not None,
+                "device": str(args.device),
+                "processes": args.world_size,
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "metrics": metrics,
+            },
+        )
+        plot_curves(trainer.state.log_history, output_dir / "curves.png")
+    return metrics
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the arguments, train, print the validation metrics."""
+    try:
+        arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+        metrics = train(*arguments)
+    except (RecipeError, DataError, MetricError, TrainingError) as error:
+        sys.exit(f"error: {error}")
+    except torch.OutOfMemoryError as error:
+        sys.exit(
+            f"error: the device ran out of memory ({error}). Lower --per_device_train_batch_size and raise "
+            "--gradient_accumulation_steps by the same factor."
+        )
+    if arguments[3].process_index == 0:
+        sys.stdout.write("".join(f"{name:32s}{value:10.4f}\n" for name, value in sorted(metrics.items())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""`transformers.Trainer` with this project's objective, weight averaging, and checkpoints that are whole or not used."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
+from transformers.trainer_utils import rotate_checkpoints
+
+from training.arguments import TrainingArguments
+from training.augment import AugmentArguments, augment, mix
+from training.labels import FERPLUS_EMOTIONS
+from training.optim import MuonWithAdamW, parameter_groups, two_phase_schedule
+from training.pixels import side
+
+MANIFEST = "manifest.json"
+RAW_WEIGHTS = "training_weights.safetensors"
+
+
+class TrainingError(RuntimeError):
+    """A run cannot go on: the loss is not a number, or a checkpoint cannot be written."""
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether every file that the checkpoint's manifest lists is there in full."""
+    try:
+        sizes = json.loads((checkpoint / MANIFEST).read_text())
+        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, json.JSONDecodeError):
+        return False
+
+
+def last_whole_checkpoint(run: Path) -> Path | None:
+    """The newest checkpoint of a run that was written to its end, or None. Half-written ones are removed."""
+    found = sorted(run.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
+    for checkpoint in found:
+        if is_whole(checkpoint):
+            return checkpoint
+        shutil.rmtree(checkpoint)
+    return None
+
+
+def vote_distribution(votes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """FER+ votes as a distribution over the eight emotions (Barsoum et al. 2016, without unknown and not-a-face).
+
+    Args:
+        votes: (n, 10) counts.
+
+    Returns:
+        (n, 8) shares, and (n,) bool: whether anyone voted for an emotion at all.
+    """
+    counts = votes[:, : len(FERPLUS_EMOTIONS)]
+    total = counts.sum(dim=1, keepdim=True)
+    return counts / total.clamp(min=1), total[:, 0] > 0
+
+
+def soft_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """(n,) cross-entropy of each row of (n, C) logits to its (n, C) target distribution."""
+    return -(target * F.log_softmax(logits, dim=1)).sum(dim=1)
+
+
+class Averaging(TrainerCallback):
+    """Keeps an exponential moving average of the weights, with a short warm-up of the decay."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        def lerp(averaged: list[torch.Tensor], current: list[torch.Tensor], seen: torch.Tensor | int) -> None:
+            weight = 1 - min(decay, (1 + int(seen)) / (10 + int(seen)))
+            torch._foreach_lerp_(averaged, current, weight)
+
+        self.average = AveragedModel(model, multi_avg_fn=lerp)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **kwargs: Any
+    ) -> None:
+        self.average.update_parameters(model)
+
+    @contextlib.contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """The model with the averaged weights, for as long as the block lasts."""
+        raw = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        model.load_state_dict(self.average.module.state_dict())
+        try:
+            yield
+        finally:
+            model.load_state_dict(raw)
+
+
+class HeadFirst(TrainerCallback):
+    """Freezes everything but the classifier for the first `epochs`, then lets all of it train."""
+
+    def __init__(self, epochs: float) -> None:
+        self.epochs = epochs
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **kwargs: Any
+    ) -> None:
+        frozen = (state.epoch or 0.0) < self.epochs - 1e-6
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not frozen or name.startswith("classifier"))
+
+
+class ExpressionTrainer(Trainer):
+    """Trains one classifier on FER-2013 labels and, where asked, on FER+ vote distributions.
+
+    Args:
+        heads: output indices by head name, see `training.model.heads`.
+        augment_args: how training pictures are varied.
+        class_weight: (C,) weights of the FER-2013 loss, or None.
+        **kwargs: of `transformers.Trainer`; `processing_class` is the image processor.
+    """
+
+    args: TrainingArguments
+
+    def __init__(
+        self,
+        *,
+        heads: dict[str, list[int]],
+        augment_args: AugmentArguments,
+        class_weight: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.heads = {name: torch.tensor(rows, device=self.args.device) for name, rows in heads.items()}
+        self.augment_args = augment_args
+        self.class_weight = None if class_weight is None else class_weight.to(self.args.device)
+        processor, channels = self.processing_class, self.model.config.num_channels
+        self.size = side(processor)
+        shape = (1, channels, 1, 1)
+        self.mean = torch.tensor(processor.image_mean[:channels], device=self.args.device).view(shape)
+        self.std = torch.tensor(processor.image_std[:channels], device=self.args.device).view(shape)
+        self.averaging = Averaging(self.model, self.args.ema_decay) if self.args.ema_decay else None
+        if self.averaging:
+            self.add_callback(self.averaging)
+        if self.args.head_epochs:
+            self.add_callback(HeadFirst(self.args.head_epochs))
+
+    # --- the objective ---
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Augment and mix while training; cross-entropy to the labels plus soft cross-entropy to the votes."""
+        labels, votes = inputs["labels"], inputs.get("votes")
+        rows = labels.shape[0]
+        partner, share = torch.arange(rows, device=labels.device), torch.ones(rows, device=labels.device)
+        pixels = inputs["pixel_values"]
+        if model.training:
+            with torch.no_grad():
+                images = augment(pixels, self.augment_args, self.size)
+                images, partner, share = mix(images, self.augment_args)
+                pixels = (images - self.mean) / self.std
+        logits = model(pixel_values=pixels).logits.float()
+
+        target = F.one_hot(labels, len(self.heads["fer2013"])).float()
+        target = share[:, None] * target + (1 - share[:, None]) * target[partner]
+        if self.class_weight is not None:
+            weight = target @ self.class_weight
+        else:
+            weight = torch.ones_like(share)
+        smoothing = self.args.label_smoothing_factor if model.training else 0.0
+        target = target * (1 - smoothing) + smoothing / target.shape[1]
+        loss = (weight * soft_cross_entropy(logits[:, self.heads["fer2013"]], target)).sum() / weight.sum()
+
+        if votes is not None and self.args.ferplus_weight:
+            distribution, voted = vote_distribution(votes)
+            distribution = share[:, None] * distribution + (1 - share[:, None]) * distribution[partner]
+            known = voted & voted[partner]
+            per_row = soft_cross_entropy(logits[:, self.heads["ferplus"]], distribution)
+            loss = loss + self.args.ferplus_weight * (per_row * known).sum() / known.sum().clamp(min=1)
+        return (loss, logits) if return_outputs else loss
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, Any]:
+        """Loss, logits (n, all heads) and the targets of one batch."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, logits = self.compute_loss(model, inputs, return_outputs=True)
+        targets = tuple(inputs[name] for name in ("labels", "votes") if name in inputs)
+        return loss, logits, targets if len(targets) > 1 else targets[0]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Refuses to go on when the loss is no longer a number."""
+        loss = logs.get("loss")
+        if loss is not None and not math.isfinite(loss):
+            last = last_whole_checkpoint(Path(self.args.output_dir))
+            raise TrainingError(
+                f"the loss became {loss} by step {self.state.global_step}. The last good checkpoint is "
+                f"{last or 'none yet'}. Lower learning_rate (or muon_learning_rate), or set max_grad_norm, and resume."
+            )
+        super().log(logs, start_time)
+
+    # --- optimiser and schedule ---
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW, or Muon for the matrices and AdamW for the rest, with layer-wise rates."""
+        if self.optimizer is None:
+            groups = parameter_groups(
+                model or self.model,
+                learning_rate=self.args.learning_rate,
+                weight_decay=self.args.weight_decay,
+                muon_learning_rate=self.args.muon_learning_rate,
+                muon_weight_decay=self.args.muon_weight_decay,
+                layer_decay=self.args.layer_decay,
+            )
+            betas = (self.args.adam_beta1, self.args.adam_beta2)
+            self.optimizer = MuonWithAdamW(groups, betas=betas, eps=self.args.adam_epsilon)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The library's schedules, or the two-phase one when the head trains alone first."""
+        if not self.args.head_epochs:
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:
+            head_steps = round(num_training_steps * self.args.head_epochs / self.args.num_train_epochs)
+            warmup = self.args.get_warmup_steps(num_training_steps - head_steps)
+            self.lr_scheduler = two_phase_schedule(
+                optimizer or self.optimizer, num_training_steps, warmup=warmup, head_steps=head_steps
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    # --- averaged weights are what is evaluated, saved and chosen; raw weights are what training goes on from ---
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate the averaged weights where there are any."""
+        with self.averaging.applied(self.model) if self.averaging else contextlib.nullcontext():
+            return super().evaluate(*args, **kwargs)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        checkpoint = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save and checkpoint.exists():
+            shutil.rmtree(checkpoint)
+        limit, self.args.save_total_limit = self.args.save_total_limit, None  # nothing old goes before this is whole
+        try:
+            with self.averaging.applied(self.model) if self.averaging else contextlib.nullcontext():
+                super()._save_checkpoint(model, trial)
+            if self.averaging and self.args.should_save:
+                state = self.model.state_dict() | {"n_averaged": self.averaging.average.n_averaged}
+                save_file({k: v.contiguous() for k, v in state.items()}, checkpoint / RAW_WEIGHTS)
+        except OSError as error:
+            raise TrainingError(
+                f"{checkpoint}: the checkpoint could not be written ({error.strerror}). Free some disk space and "
+                "resume with --resume_from_checkpoint true; older checkpoints are untouched."
+            ) from error
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            sizes = {p.name: p.stat().st_size for p in checkpoint.iterdir()}
+            (checkpoint / (MANIFEST + ".tmp")).write_text(json.dumps(sizes))
+            os.replace(checkpoint / (MANIFEST + ".tmp"), checkpoint / MANIFEST)
+            rotate_checkpoints(str(checkpoint.parent), limit, self.state.best_model_checkpoint, use_mtime=False)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.averaging:
+            average = self.averaging.average
+            average.module.load_state_dict(self.model.state_dict())
+            raw = load_file(Path(resume_from_checkpoint) / RAW_WEIGHTS)
+            average.n_averaged.copy_(raw.pop("n_averaged"))
+            self.model.load_state_dict(raw)
