@@ -30,12 +30,13 @@ class DataArguments:
 class TrainingArguments(HFTrainingArguments):
     """`transformers.TrainingArguments` with the objective, the averaging and the two phases of this project.
 
-    Defaults that differ from the parent's: `eval_strategy` and `save_strategy` "epoch", `save_total_limit` 2,
+    Defaults that differ from the parent's: `output_dir` "runs/run", `eval_strategy` and `save_strategy` "epoch", `save_total_limit` 2,
     `load_best_model_at_end` true, `metric_for_best_model` "accuracy", `lr_scheduler_type` "cosine",
     `remove_unused_columns` false, `logging_nan_inf_filter` false (a NaN must be seen), `per_device_*_batch_size` 128
     and 256, `adam_beta2` 0.99, `report_to` "tensorboard".
     """
 
+    output_dir: str = field(default="runs/run", metadata={"help": "The run folder."})
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
     save_total_limit: int | None = field(default=2, metadata={"help": "How many checkpoints to keep."})
@@ -47,7 +48,7 @@ class TrainingArguments(HFTrainingArguments):
     per_device_train_batch_size: int = field(default=128, metadata={"help": "Pictures a step and device."})
     per_device_eval_batch_size: int = field(default=256, metadata={"help": "Pictures an evaluation step and device."})
     adam_beta2: float = field(default=0.99, metadata={"help": "AdamW's second momentum."})
-    report_to: None | str | list[str] = field(default="tensorboard", metadata={"help": "Where the logs go."})
+    report_to: str = field(default="tensorboard", metadata={"help": "Where the logs go."})
 
     muon_learning_rate: float = field(default=0.0, metadata={"help": "Muon's rate for matrices; 0: AdamW for all."})
     muon_weight_decay: float = field(default=0.005, metadata={"help": "Muon's decoupled weight decay."})

@@ -1,7 +1,8 @@
 """Batched augmentation on the training device: uint8 pictures in, float pictures in 0-1 out, one resampling pass.
 
 The geometry (flip, rotation, zoom, shift) is one affine map a picture, sampled once, straight to the model's size.
-Random numbers come from torch's global generator, which checkpoints save and restore, so a resumed run sees the same views.
+Random numbers come from torch's global generator, which checkpoints save and restore: a resumed run sees the same
+views.
 """
 
 from __future__ import annotations

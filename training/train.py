@@ -3,8 +3,9 @@
     python -m training.train training/recipes/fer2013.json --dataset fer2013.csv --output_dir runs/fer2013
 
 A recipe is a JSON file of arguments; any flag after it overrides it. The run folder holds the best (averaged) weights
-with config and image processor, `run.json` (every argument, versions, commit, dataset, seed, time), `trainer_state.json`,
-`curves.png`, TensorBoard logs, and the last checkpoints, from which `--resume_from_checkpoint true` goes on.
+with config and image processor, `run.json` (every argument, versions, commit, dataset, seed, time),
+`trainer_state.json`, `curves.png`, TensorBoard logs, and the last checkpoints, from which
+`--resume_from_checkpoint true` goes on.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from training.arguments import DataArguments, RecipeError, TrainingArguments, pa
 from training.augment import AugmentArguments
 from training.curves import plot_curves
 from training.data import DataError, load_fer, provenance
+from training.depthwise import speed_up_depthwise
 from training.labels import FERPLUS_EMOTIONS, majority_label
 from training.metrics import TRAINING_METRICS, MetricError, compute, softmax
 from training.model import FERPLUS_PREFIX, ModelArguments, build_model, heads
@@ -142,6 +144,8 @@ def train(
     model, image_processor = build_model(model_args, names, mean, std)
     if model_args.model_name_or_path is not None:
         train_pixels = TrainingPixels(train_split, model.config.num_channels, side(image_processor))
+    if args.bf16 and args.device.type == "cpu":
+        speed_up_depthwise(model)
     rows = heads(model.config)
 
     trainer = ExpressionTrainer(
@@ -157,10 +161,10 @@ def train(
         compute_metrics=metrics_of(model.config),
         callbacks=[EarlyStoppingCallback(args.early_stopping_patience)] if args.early_stopping_patience else None,
     )
-    resume = last_whole_checkpoint(output_dir) if args.resume_from_checkpoint and args.should_save else None
+    resume = None
     if args.resume_from_checkpoint:
-        trainer.accelerator.wait_for_everyone()
-        resume = last_whole_checkpoint(output_dir)
+        with args.main_process_first(desc="removing half-written checkpoints"):
+            resume = last_whole_checkpoint(output_dir)
     started, processor_time = time.time(), time.process_time()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if trainer.averaging and not args.load_best_model_at_end:

@@ -1,4 +1,4 @@
-"""`transformers.Trainer` with this project's objective, weight averaging, and checkpoints that are whole or not used."""
+"""`transformers.Trainer` with our objective, weight averaging, and checkpoints that are whole or not used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
+from transformers import BaseImageProcessor, PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_utils import rotate_checkpoints
 
 from training.arguments import TrainingArguments
@@ -122,6 +122,8 @@ class ExpressionTrainer(Trainer):
     """
 
     args: TrainingArguments
+    model: PreTrainedModel
+    processing_class: BaseImageProcessor
 
     def __init__(
         self,
@@ -135,11 +137,12 @@ class ExpressionTrainer(Trainer):
         self.heads = {name: torch.tensor(rows, device=self.args.device) for name, rows in heads.items()}
         self.augment_args = augment_args
         self.class_weight = None if class_weight is None else class_weight.to(self.args.device)
-        processor, channels = self.processing_class, self.model.config.num_channels
-        self.size = side(processor)
-        shape = (1, channels, 1, 1)
-        self.mean = torch.tensor(processor.image_mean[:channels], device=self.args.device).view(shape)
-        self.std = torch.tensor(processor.image_std[:channels], device=self.args.device).view(shape)
+        self.size = side(self.processing_class)
+        mean, std = (
+            torch.tensor(list(values)[: self.model.config.num_channels], device=self.args.device).view(1, -1, 1, 1)
+            for values in (self.processing_class.image_mean, self.processing_class.image_std)
+        )
+        self.mean, self.std = mean, std
         self.averaging = Averaging(self.model, self.args.ema_decay) if self.args.ema_decay else None
         if self.averaging:
             self.add_callback(self.averaging)
