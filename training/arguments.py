@@ -6,6 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias, cast
 
 import torch
 from transformers import HfArgumentParser
@@ -30,10 +31,11 @@ class DataArguments:
 class TrainingArguments(HFTrainingArguments):
     """`transformers.TrainingArguments` with the objective, the averaging and the two phases of this project.
 
-    Defaults that differ from the parent's: `output_dir` "runs/run", `eval_strategy` and `save_strategy` "epoch", `save_total_limit` 2,
-    `load_best_model_at_end` true, `metric_for_best_model` "accuracy", `lr_scheduler_type` "cosine",
-    `remove_unused_columns` false, `logging_nan_inf_filter` false (a NaN must be seen), `per_device_*_batch_size` 128
-    and 256, `adam_beta2` 0.99, `report_to` "tensorboard".
+    Defaults that differ from the parent's: `output_dir` "runs/run"; `eval_strategy` and `save_strategy` "epoch";
+    `save_total_limit` 2; `load_best_model_at_end` true; `metric_for_best_model` "accuracy"; `lr_scheduler_type`
+    "cosine"; `remove_unused_columns` false; `logging_nan_inf_filter` false (a NaN must be seen);
+    `per_device_train_batch_size` 128 and `per_device_eval_batch_size` 256; `adam_beta2` 0.99; `report_to`
+    "tensorboard"; `use_cpu` true where there is no accelerator.
     """
 
     output_dir: str = field(default="runs/run", metadata={"help": "The run folder."})
@@ -54,6 +56,8 @@ class TrainingArguments(HFTrainingArguments):
     muon_weight_decay: float = field(default=0.005, metadata={"help": "Muon's decoupled weight decay."})
     layer_decay: float = field(default=1.0, metadata={"help": "Rate multiplier a block towards the stem."})
     head_epochs: float = field(default=0.0, metadata={"help": "First phase: train the classifier only, so long."})
+    early_size: int = field(default=0, metadata={"help": "Side of the training pictures at first; 0: always full."})
+    early_share: float = field(default=0.0, metadata={"help": "Share of the run at early_size; convolutional nets."})
     ema_decay: float = field(default=0.0, metadata={"help": "Average the weights over steps by this; 0: do not."})
     early_stopping_patience: int = field(default=0, metadata={"help": "Evaluations without gain until stop; 0: off."})
     class_weights: str = field(
@@ -108,7 +112,10 @@ def recipe_flags(path: Path) -> list[str]:
     return flags
 
 
-def parse_arguments(argv: list[str]) -> tuple[DataArguments, ModelArguments, AugmentArguments, TrainingArguments]:
+Arguments: TypeAlias = tuple[DataArguments, ModelArguments, AugmentArguments, TrainingArguments]
+
+
+def parse_arguments(argv: list[str]) -> Arguments:
     """Parse `[recipe.json] [--argument value ...]`.
 
     Raises:
@@ -117,8 +124,8 @@ def parse_arguments(argv: list[str]) -> tuple[DataArguments, ModelArguments, Aug
     """
     if argv and not argv[0].startswith("-"):
         argv = recipe_flags(Path(argv[0])) + argv[1:]
-    parser = HfArgumentParser(ARGUMENTS, prog="python -m training.train [recipe.json]")
+    parser = HfArgumentParser(list(ARGUMENTS), prog="python -m training.train [recipe.json]")  # type: ignore[arg-type]
     try:
-        return parser.parse_args_into_dataclasses(argv)
+        return cast(Arguments, parser.parse_args_into_dataclasses(argv))
     except ValueError as error:
         raise RecipeError(str(error)) from error

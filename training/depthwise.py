@@ -10,7 +10,7 @@ training step in (python -m training.depthwise measures both).
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +58,7 @@ class DepthwiseConv2d(nn.Conv2d):
     """A depth-wise `nn.Conv2d` that learns faster on a CPU; weights, output and gradients are the same."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight, bias = self.weight, self.bias
+        weight, bias = self.weight, cast(torch.Tensor, self.bias)
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)

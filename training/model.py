@@ -26,10 +26,15 @@ from training.folding import fold_grey_stem, select_head
 FERPLUS_PREFIX = "ferplus/"  # how the FER+ outputs are told apart in a classifier of both heads
 
 
+def output_names(config: PreTrainedConfig) -> list[str]:
+    """The classifier's outputs in order."""
+    return [name for _, name in sorted((int(index), str(name)) for index, name in (config.id2label or {}).items())]
+
+
 def heads(config: PreTrainedConfig) -> dict[str, list[int]]:
     """The classifier's output indices of each head, by head name: "fer2013" and, where there is one, "ferplus"."""
     result: dict[str, list[int]] = {}
-    for index, name in sorted(config.id2label.items()):
+    for index, name in enumerate(output_names(config)):
         result.setdefault("ferplus" if name.startswith(FERPLUS_PREFIX) else "fer2013", []).append(index)
     return result
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-BLOCK = re.compile(r"^(.*?(?:stages\.\d+\.layers|stages\.\d+|layers|layer|blocks)\.\d+)\.")
+BLOCK = re.compile(r"^(.*?\b(?:layers|layer)\.\d+)\.")  # "...stages.0.layers.1." of ConvNeXt, "...layer.3." of ViT
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -29,7 +29,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         groups = list(groups)
         self.parts: list[torch.optim.Optimizer] = []
         if muon := [g for g in groups if g["muon"]]:
-            self.parts.append(torch.optim.Muon(muon, momentum=0.95))  # type: ignore[arg-type]
+            self.parts.append(torch.optim.Muon(muon, momentum=0.95))
         if adamw := [g for g in groups if not g["muon"]]:
             self.parts.append(torch.optim.AdamW(adamw, betas=betas, eps=eps))
         super().__init__([{"params": g["params"]} for part in self.parts for g in part.param_groups], {})

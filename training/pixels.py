@@ -14,8 +14,8 @@ from transformers import BaseImageProcessor
 IN_MEMORY = 2 * 2**30  # bytes; a split that decodes to more stays on disk and is decoded batch by batch
 
 
-def side(image_processor: BaseImageProcessor) -> int:
-    """The side in pixels of what the image processor puts out.
+def side(image_processor: Any) -> int:
+    """The side in pixels of what a transformers image processor puts out.
 
     Raises:
         ValueError: the processor's size is not a square.

@@ -24,6 +24,7 @@ SPLITS = {
     "validation": ("validation", "valid", "val", "dev", "publictest"),
     "test": ("test", "testing", "privatetest"),
 }
+KAGGLE_COLUMNS = ("emotion", "pixels")
 SIDE = 48  # pixels: the Kaggle CSV holds SIDE * SIDE grey values a row
 
 
@@ -98,7 +99,7 @@ def open_source(dataset: str | Path, cache_dir: str | Path | None = None) -> Sou
         files = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
         revision = _content_hash(files, path)
         if (table := path / "emotions.csv").is_file() and (path / "images").is_dir():
-            columns = {name: Value("string") for name in _header(table)}
+            columns = {name: Value("string") for name in _header(table, ("set_id",))}
             return Source(path.name, revision, partial(_person_rows, path), columns)
         if any(p.is_dir() for folder in _split_folders(path) for p in folder.iterdir()):
             return Source(path.name, revision, partial(_folder_rows, path))
@@ -203,14 +204,14 @@ def kaggle_row(record: Mapping[str, Any]) -> Row:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
-    has_usage = "usage" in _header(path)
-    for line, record in read_csv(path, ("emotion", "pixels")):
+    has_usage = "usage" in _header(path, KAGGLE_COLUMNS)
+    for line, record in read_csv(path, KAGGLE_COLUMNS):
         # Without the column, as in Kaggle's train.csv, everything is train.
         yield f"{path}, line {line}", partial(kaggle_row, record if has_usage else record | {"usage": "train"})
 
 
-def _header(path: Path) -> list[str]:
-    return list(next(read_csv(path, ()))[1])
+def _header(path: Path, required: Iterable[str]) -> list[str]:
+    return list(next(read_csv(path, required))[1])
 
 
 def read_picture(file: Path) -> bytes:

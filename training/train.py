@@ -35,7 +35,7 @@ from training.data import DataError, load_fer, provenance
 from training.depthwise import speed_up_depthwise
 from training.labels import FERPLUS_EMOTIONS, majority_label
 from training.metrics import TRAINING_METRICS, MetricError, compute, softmax
-from training.model import FERPLUS_PREFIX, ModelArguments, build_model, heads
+from training.model import FERPLUS_PREFIX, ModelArguments, build_model, heads, output_names
 from training.pixels import ProcessedPixels, TrainingPixels, as_is, side
 from training.trainer import ExpressionTrainer, TrainingError, last_whole_checkpoint
 
@@ -73,21 +73,23 @@ def class_weight(labels: list[int], count: int, kind: str) -> torch.Tensor | Non
 
 def metrics_of(config: PreTrainedConfig) -> Callable[[EvalPrediction], dict[str, float]]:
     """`compute_metrics` for the Trainer: each head on its own labels, FER+ on its majority rows."""
-    rows = heads(config)
-    labels = {head: [config.id2label[i].rpartition("/")[2] for i in indices] for head, indices in rows.items()}
+    rows, names = heads(config), output_names(config)
+    labels = {head: [names[i].removeprefix(FERPLUS_PREFIX) for i in indices] for head, indices in rows.items()}
 
     def scores(head: str, logits: np.ndarray, references: np.ndarray) -> dict[str, float]:
         return compute(softmax(logits[:, rows[head]]), references, labels[head], TRAINING_METRICS)[0]
 
     def metrics(prediction: EvalPrediction) -> dict[str, float]:
-        logits, targets = prediction.predictions, prediction.label_ids
-        if not isinstance(targets, tuple):
-            return scores("fer2013", logits, targets)
-        result = scores("fer2013", logits, targets[0])
-        majority = majority_label(targets[1].astype(np.int64))
-        if "ferplus" in rows and (kept := majority >= 0).any():
-            ferplus = scores("ferplus", logits[kept], majority[kept])
-            result |= {f"ferplus_{name}": value for name, value in ferplus.items()}
+        logits = np.asarray(prediction.predictions)
+        references, *votes = (
+            prediction.label_ids if isinstance(prediction.label_ids, tuple) else [prediction.label_ids]
+        )
+        result = scores("fer2013", logits, references)
+        if votes and "ferplus" in rows:
+            majority = majority_label(votes[0].astype(np.int64))
+            if (kept := majority >= 0).any():
+                ferplus = scores("ferplus", logits[kept], majority[kept])
+                result |= {f"ferplus_{name}": value for name, value in ferplus.items()}
         return result
 
     return metrics
@@ -203,9 +205,26 @@ def train(
     return metrics
 
 
+def check_launch() -> None:
+    """Refuse to train alone when more processes were asked for.
+
+    Without a GPU `accelerate launch --num_processes 2` sets an address for the processes to meet at, then starts one.
+
+    Raises:
+        TrainingError: see above.
+    """
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
+    if launched and not any(name in os.environ for name in ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK")):
+        raise TrainingError(
+            "several processes were asked for, but accelerate started one: without a GPU it does so unless told "
+            "otherwise. Use accelerate launch --multi_gpu --num_processes N -m training.train ... (it runs on CPUs too)."
+        )
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse the arguments, train, print the validation metrics."""
     try:
+        check_launch()
         arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
         metrics = train(*arguments)
     except (RecipeError, DataError, MetricError, TrainingError) as error:

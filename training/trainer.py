@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
-from transformers import BaseImageProcessor, PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_utils import rotate_checkpoints
 
 from training.arguments import TrainingArguments
@@ -75,16 +76,14 @@ class Averaging(TrainerCallback):
     """Keeps an exponential moving average of the weights, with a short warm-up of the decay."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        def lerp(averaged: list[torch.Tensor], current: list[torch.Tensor], seen: torch.Tensor | int) -> None:
+        def lerp(averaged: Any, current: Any, seen: torch.Tensor | int) -> None:
             weight = 1 - min(decay, (1 + int(seen)) / (10 + int(seen)))
             torch._foreach_lerp_(averaged, current, weight)
 
         self.average = AveragedModel(model, multi_avg_fn=lerp)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **kwargs: Any
-    ) -> None:
-        self.average.update_parameters(model)
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.average.update_parameters(kwargs["model"])
 
     @contextlib.contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
@@ -103,11 +102,9 @@ class HeadFirst(TrainerCallback):
     def __init__(self, epochs: float) -> None:
         self.epochs = epochs
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         frozen = (state.epoch or 0.0) < self.epochs - 1e-6
-        for name, parameter in model.named_parameters():
+        for name, parameter in kwargs["model"].named_parameters():
             parameter.requires_grad_(not frozen or name.startswith("classifier"))
 
 
@@ -123,7 +120,7 @@ class ExpressionTrainer(Trainer):
 
     args: TrainingArguments
     model: PreTrainedModel
-    processing_class: BaseImageProcessor
+    processing_class: Any  # an image processor
 
     def __init__(
         self,
@@ -151,6 +148,12 @@ class ExpressionTrainer(Trainer):
 
     # --- the objective ---
 
+    def training_size(self) -> int:
+        """The side of this step's training pictures, in pixels: smaller, and so cheaper, early on where asked."""
+        done = self.state.global_step / max(1, self.state.max_steps)
+        small = self.args.early_size and done < self.args.early_share
+        return self.args.early_size if small else self.size
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -165,7 +168,7 @@ class ExpressionTrainer(Trainer):
         pixels = inputs["pixel_values"]
         if model.training:
             with torch.no_grad():
-                images = augment(pixels, self.augment_args, self.size)
+                images = augment(pixels, self.augment_args, self.training_size())
                 images, partner, share = mix(images, self.augment_args)
                 pixels = (images - self.mean) / self.std
         logits = model(pixel_values=pixels).logits.float()
@@ -238,10 +241,18 @@ class ExpressionTrainer(Trainer):
             head_steps = round(num_training_steps * self.args.head_epochs / self.args.num_train_epochs)
             warmup = self.args.get_warmup_steps(num_training_steps - head_steps)
             self.lr_scheduler = two_phase_schedule(
-                optimizer or self.optimizer, num_training_steps, warmup=warmup, head_steps=head_steps
+                optimizer or self.create_optimizer(), num_training_steps, warmup=warmup, head_steps=head_steps
             )
             self._created_lr_scheduler = True
         return self.lr_scheduler
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """All pictures: `dataloader_drop_last` is for training, where a small last batch would make a noisy step."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = drop_last
 
     # --- averaged weights are what is evaluated, saved and chosen; raw weights are what training goes on from ---
 

@@ -1,0 +1,179 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from transformers import pipeline
+
+from gradio_ui.recognition.classifier import Classifier
+from tests.training.conftest import USAGES, face, write_csv
+from tests.training.tiny_run import make_run
+from training.data import load_fer
+from training.evaluate import EvaluateArguments, EvaluationError, evaluate, evaluate_model, main, predict
+from training.labels import EMOTIONS, FERPLUS_EMOTIONS
+from training.metrics import softmax
+from training.model import load_model
+from training.report import ReportError, find_result, load_report
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def loaded(run):
+    return load_model(run)
+
+
+@pytest.fixture
+def folder(run, tmp_path):
+    """The run with only one head and an RGB stem, so that `pipeline` serves it too."""
+    model, image_processor = load_model(run)
+    model.save_pretrained(tmp_path / "model")
+    image_processor.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_report_agrees_with_pipeline(folder, tiny_csv, faces, capsys):
+    main([str(folder), "--dataset", str(tiny_csv), "--split", "test"])
+    assert "accuracy" in capsys.readouterr().out
+    result = find_result(load_report(folder / "report.json"), head="fer2013", split="test")
+    classify = pipeline("image-classification", model=str(folder), device="cpu")
+    hits = [
+        classify(Image.fromarray(pixels), top_k=1)[0]["label"] == EMOTIONS[label]
+        for split, label, pixels in faces
+        if split == "test"
+    ]
+    assert result["counts"] == {"pictures": 14, "left_out": 0}
+    assert result["metrics"]["accuracy"] == pytest.approx(np.mean(hits))
+    assert set(result["intervals"]) <= set(result["metrics"])
+    assert result["dataset"]["source"] == "fer2013.csv" and result["dataset"]["rows"] == 14
+
+
+def test_labels_map_by_name(loaded, tiny_csv, tiny_repo):
+    by_code, by_alphabet = (
+        evaluate_model(*loaded, load_fer(source), split="validation")[0]["metrics"] for source in (tiny_csv, tiny_repo)
+    )
+    assert by_code == by_alphabet
+
+
+def test_pixels_are_those_of_pipeline_and_app(folder, tiny_csv, monkeypatch):
+    seen = []
+
+    def spy(model):
+        model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs["pixel_values"]), with_kwargs=True)
+        return model
+
+    model, image_processor = load_model(folder)
+    split = load_fer(tiny_csv)["validation"].select([0])
+    predict(spy(model), image_processor, split)
+    classify = pipeline("image-classification", model=str(folder), device="cpu")
+    spy(classify.model)
+    classify(split[0]["image"])
+    classifier = Classifier.from_pretrained(folder, device="cpu")
+    spy(classifier._model)
+    classifier([np.asarray(split[0]["image"].convert("RGB"))])
+    evaluated, piped, served = seen
+    assert evaluated.shape == (1, 3, 48, 48)
+    assert torch.equal(evaluated, piped) and torch.equal(evaluated, served)
+
+
+def test_flip_averages_picture_and_mirror_image(loaded, tiny_csv):
+    data = load_fer(tiny_csv)
+    logits = predict(*loaded, data["validation"], mirror=True, batch_size=5)
+    mirrored = data["validation"].map(lambda row: {"image": ImageOps.mirror(row["image"])})
+    np.testing.assert_allclose(logits[1], predict(*loaded, mirrored)[0], atol=1e-5)
+    results = evaluate_model(*loaded, data, split="validation", flip_tta=True)
+    flip = next(r for r in results if r["tta"] == "flip" and r["subset"] == "all")
+    y = np.array(data["validation"]["label"][:])
+    assert flip["metrics"]["nll"] == pytest.approx(-np.log(softmax(logits).mean(axis=0)[np.arange(14), y]).mean())
+
+
+def test_pictures_seen_in_train_are_left_out_of_the_subset(loaded, csv_rows, tmp_path):
+    train = next(row for row in csv_rows if row[2] == USAGES["train"])
+    path = write_csv(tmp_path / "fer2013.csv", [*csv_rows, [*train[:2], USAGES["validation"]]])
+    whole, unseen = evaluate_model(*loaded, load_fer(path), split="validation")
+    assert (whole["subset"], unseen["subset"]) == ("all", "unseen_pixels")
+    assert (whole["counts"]["pictures"], unseen["counts"]["pictures"]) == (15, 14)
+
+
+def test_ferplus_head_is_measured_against_majority_votes(run, csv_rows, tiny_csv, tiny_votes, tmp_path):
+    lines = tiny_votes.read_text().splitlines()
+    undecided = next(i for i, line in enumerate(lines) if line.startswith(USAGES["validation"]))
+    lines[undecided] = f"{USAGES['validation']},fer.png,3,3,3,0,0,0,0,0,1,0"
+    (tmp_path / "votes.csv").write_text("\n".join(lines))
+    data = load_fer(tiny_csv, ferplus=tmp_path / "votes.csv")
+    result = evaluate_model(*load_model(run, "ferplus"), data, split="validation", head="ferplus")[0]
+    assert result["labels"] == list(FERPLUS_EMOTIONS)
+    assert result["counts"] == {"pictures": 13, "left_out": 1}
+    assert "1 pictures without a FER+ majority left out" in result["warnings"]
+    assert any("no pictures of contempt" in message for message in result["warnings"])
+    assert result["metrics"]["vote_cross_entropy"] > 0
+
+
+def test_unknown_class_of_the_data_is_named(loaded, tiny_people):
+    data = load_fer(tiny_people)
+    result = evaluate_model(*loaded, data, split="validation")[0]
+    contempt = data["validation"].features["label"].names.index("contempt")
+    count = data["validation"]["label"][:].count(contempt)
+    assert count and result["counts"]["left_out"] == count
+    assert f"{count} pictures of contempt left out: the model has no such label" in result["warnings"]
+
+
+def test_report_collects_splits_of_the_same_weights(folder, tiny_csv):
+    for split in ("validation", "test", "validation"):
+        evaluate(str(folder), EvaluateArguments(dataset=str(tiny_csv), split=split))
+    results = load_report(folder / "report.json")["results"]
+    assert sorted((r["split"], r["subset"]) for r in results) == [
+        (split, subset) for split in ("test", "validation") for subset in ("all", "unseen_pixels")
+    ]
+    model, _ = load_model(folder)
+    model.classifier.weight.data.mul_(2)
+    model.save_pretrained(folder)
+    evaluate(str(folder), EvaluateArguments(dataset=str(tiny_csv), split="test"))
+    assert {r["split"] for r in load_report(folder / "report.json")["results"]} == {"test"}
+
+
+def test_errors_say_what_came(loaded, folder, tiny_csv, tmp_path):
+    data = load_fer(tiny_csv)
+    with pytest.raises(EvaluationError, match="one of train, validation, test, got 'dev'"):
+        evaluate_model(*loaded, data, split="dev")
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"]["0"] = "LABEL_0"
+    shutil.copytree(folder, tmp_path / "foreign")
+    (tmp_path / "foreign" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit, match="unknown label name 'LABEL_0'"):
+        main([str(tmp_path / "foreign"), "--dataset", str(tiny_csv)])
+    with pytest.raises(SystemExit, match=r"error: .*nowhere"):
+        main([str(tmp_path / "nowhere"), "--dataset", str(tiny_csv)])
+
+
+def test_broken_weights_are_an_error_not_a_zero(folder, tiny_csv):
+    model, image_processor = load_model(folder)
+    model.classifier.bias.data[0] = float("nan")
+    with pytest.raises(ValueError, match="expected finite probabilities"):
+        evaluate_model(model, image_processor, load_fer(tiny_csv), split="test")
+    assert not (folder / "report.json").exists()
+
+
+def test_unknown_report_schema_is_refused(tmp_path):
+    (tmp_path / "report.json").write_text('{"schema_version": 99}')
+    with pytest.raises(ReportError, match="expected schema_version 1, got 99"):
+        load_report(tmp_path / "report.json")
+
+
+def test_colour_pictures_of_any_size_are_read_as_pipeline_reads_them(folder, tmp_path):
+    for label, name in enumerate(EMOTIONS):
+        for index, split in enumerate(("train", "train", "test")):
+            path = tmp_path / "set" / split / name / f"{USAGES['test']}_{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray(face(label, 50 + index)).resize((70, 61)).convert("RGBA")
+            picture.save(path)
+    data = load_fer(tmp_path / "set")
+    logits = predict(*load_model(folder), data["test"])[0]
+    classify = pipeline("image-classification", model=str(folder), device="cpu")
+    best = classify(data["test"][0]["image"], top_k=1)[0]
+    assert best["score"] == pytest.approx(softmax(logits[0]).max(), abs=1e-5)

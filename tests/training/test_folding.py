@@ -1,0 +1,73 @@
+import pytest
+import torch
+from transformers import (
+    AutoModelForImageClassification,
+    ConvNextConfig,
+    ConvNextForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+)
+
+from tests.training.tiny_run import NAMES
+from training.folding import LUMA, FoldingError, fold_grey_stem, fold_temperature, select_head
+
+
+def tiny(kind: str, channels: int = 1):
+    torch.manual_seed(0)
+    labels = {"id2label": dict(enumerate(NAMES)), "label2id": {name: i for i, name in enumerate(NAMES)}}
+    if kind == "vit":
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+        config = ViTConfig(num_channels=channels, image_size=24, patch_size=6, **sizes, **labels)
+        return ViTForImageClassification(config).eval()
+    config = ConvNextConfig(
+        num_channels=channels, patch_size=3, num_stages=2, hidden_sizes=[8, 16], depths=[1, 1], **labels
+    )
+    return ConvNextForImageClassification(config).eval()
+
+
+@pytest.mark.parametrize("kind", ["convnext", "vit"])
+def test_widened_stem_sees_luma(kind, tmp_path):
+    model, colour = tiny(kind), torch.randn(2, 3, 24, 24)
+    luma = (colour * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    with torch.inference_mode():
+        expected = model(luma).logits
+        fold_grey_stem(model).save_pretrained(tmp_path)
+        saved = AutoModelForImageClassification.from_pretrained(tmp_path)
+        torch.testing.assert_close(model(colour).logits, expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(saved(colour).logits, expected, atol=1e-5, rtol=1e-5)
+    assert saved.config.num_channels == 3
+
+
+def test_colour_stem_is_refused():
+    with pytest.raises(FoldingError, match="takes 1 channel"):
+        fold_grey_stem(tiny("convnext", channels=3))
+
+
+@pytest.mark.parametrize(("head", "rows"), [("fer2013", slice(0, 7)), ("ferplus", slice(7, 15))])
+def test_selected_head_gives_its_rows(head, rows, tmp_path):
+    model, pixels = tiny("convnext"), torch.randn(2, 1, 24, 24)
+    with torch.inference_mode():
+        expected = model(pixels).logits[:, rows]
+        select_head(model, head).save_pretrained(tmp_path)
+        saved = AutoModelForImageClassification.from_pretrained(tmp_path)
+        torch.testing.assert_close(saved(pixels).logits, expected)
+    assert list(saved.config.id2label.values()) == [name.removeprefix("ferplus/") for name in NAMES[rows]]
+    assert saved.config.label2id["happy"] == 3
+
+
+def test_missing_head_is_named():
+    model = select_head(tiny("convnext"), "fer2013")
+    with pytest.raises(FoldingError, match="no head 'ferplus'; its outputs are angry, disgust"):
+        select_head(model, "ferplus")
+
+
+def test_temperature_divides_logits_and_is_recorded(tmp_path):
+    model, pixels = tiny("convnext"), torch.randn(2, 1, 24, 24)
+    with torch.inference_mode():
+        expected = model(pixels).logits / 1.5
+        fold_temperature(model, 1.5).save_pretrained(tmp_path)
+        saved = AutoModelForImageClassification.from_pretrained(tmp_path)
+        torch.testing.assert_close(saved(pixels).logits, expected)
+    assert fold_temperature(saved, 2.0).config.calibration_temperature == 3.0
+    with pytest.raises(FoldingError, match="above 0, got 0"):
+        fold_temperature(saved, 0)

@@ -1,0 +1,254 @@
+"""Training by a few real steps on tiny models: the run folder, the phases, the objective, and every way to break off."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import ConvNextConfig, ConvNextForImageClassification, ViTConfig, ViTForImageClassification
+from transformers import ConvNextImageProcessor, ViTImageProcessor
+
+from training.arguments import RecipeError, parse_arguments
+from training.data import DataError
+from training.train import class_weight, main, train
+from training.trainer import MANIFEST, TrainingError, last_whole_checkpoint
+
+TINY = "--hidden_sizes 8 16 --depths 1 1 --patch_size 4 --per_device_train_batch_size 14 --logging_steps 1".split()
+
+
+def flags(dataset: Path, run: Path, *more: object) -> list[str]:
+    return ["--dataset", str(dataset), "--output_dir", str(run), *TINY, "--report_to", "none", *map(str, more)]
+
+
+def run_tiny(dataset: Path, run: Path, *more: object) -> dict[str, float]:
+    return train(*parse_arguments(flags(dataset, run, *more)))
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], tolerance: float = 0.0) -> bool:
+    return a.keys() == b.keys() and all(torch.allclose(a[k], b[k], atol=tolerance, rtol=0) for k in a)
+
+
+def test_run_folder_tells_everything(tiny_csv: Path, tiny_votes: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"ferplus_weight": 0.5, "num_train_epochs": 9, "ema_decay": 0.9, "bf16": True}))
+    run = tmp_path / "run"
+    argv = [str(recipe), *flags(tiny_csv, run, "--ferplus", tiny_votes, "--num_train_epochs", 2, "--mixup_alpha", 0.2)]
+    argv[argv.index("none")] = "tensorboard"
+    metrics = train(*parse_arguments(argv))
+
+    assert {"eval_accuracy", "eval_macro_f1", "eval_ferplus_accuracy"} <= metrics.keys()
+    record = json.loads((run / "run.json").read_text())
+    assert record["arguments"]["training"]["num_train_epochs"] == 2  # the flag wins over the recipe
+    assert record["arguments"]["training"]["ferplus_weight"] == 0.5
+    assert record["dataset"]["rows"]["train"] == 56 and record["dataset"]["fingerprint"]["train"]
+    assert record["versions"]["torch"] == torch.__version__ and record["seed"] == 42
+    assert record["epochs"] == 2 and record["seconds"] > 0
+    names = json.loads((run / "config.json").read_text())["id2label"]
+    assert names["0"] == "angry" and names["7"] == "ferplus/angry" and len(names) == 15
+    assert (run / "trainer_state.json").exists() and (run / "preprocessor_config.json").exists()
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list(run.glob("runs/**/events.out.tfevents.*"))
+
+
+def test_every_parameter_learns(tiny_csv: Path, tmp_path: Path) -> None:
+    run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 2, "--muon_learning_rate", 0.02, "--save_strategy", "epoch")
+    first, second = (load_file(p / "model.safetensors") for p in sorted(tmp_path.glob("checkpoint-*")))
+    assert [name for name in first if torch.equal(first[name], second[name])] == []
+
+
+def test_learns_what_can_be_learnt(tiny_csv: Path, tmp_path: Path) -> None:
+    metrics = run_tiny(
+        tiny_csv, tmp_path, "--num_train_epochs", 40, "--learning_rate", 0.01, "--flip", 0, "--shift", 0,
+        "--rotation", 0, "--zoom", 0, "--erase", 0, "--class_weights", "balanced", "--label_smoothing_factor", 0.1,
+        "--save_only_model", "true",
+    )  # fmt: skip
+    assert metrics["eval_accuracy"] > 0.9
+
+
+def test_same_seed_same_weights_other_seed_other_weights(tiny_csv: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run_tiny(tiny_csv, tmp_path / name, "--num_train_epochs", 1, "--seed", seed, "--cutmix_alpha", 1)
+    a, b, c = (weights(tmp_path / name) for name in "abc")
+    assert same(a, b) and not same(a, c)
+
+
+@pytest.mark.parametrize("kind", ["vit", "convnext"])
+def test_fine_tunes_a_checkpoint_in_two_phases(kind: str, tiny_csv: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    if kind == "vit":
+        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+        model = ViTForImageClassification(ViTConfig(image_size=32, patch_size=8, num_labels=3, **sizes))
+        processor = ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.4] * 3, image_std=[0.2] * 3)
+    else:
+        config = ConvNextConfig(patch_size=4, num_stages=2, hidden_sizes=[8, 16], depths=[1, 1], num_labels=3)
+        model = ConvNextForImageClassification(config)
+        processor = ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=1.0, image_mean=[0.4] * 3)
+    model.save_pretrained(base)
+    processor.save_pretrained(base)
+
+    run = tmp_path / "run"
+    run_tiny(
+        tiny_csv, run, "--model_name_or_path", base, "--num_train_epochs", 2, "--head_epochs", 1,
+        "--layer_decay", 0.7, "--learning_rate", 0.01,
+    )  # fmt: skip
+    start = load_file(base / "model.safetensors")
+    after_head, after_all = (load_file(p / "model.safetensors") for p in sorted(run.glob("checkpoint-*")))
+    backbone = [name for name in start if not name.startswith("classifier")]
+    assert all(torch.equal(start[name], after_head[name]) for name in backbone)
+    assert [name for name in backbone if torch.equal(after_head[name], after_all[name])] == []
+    assert after_head["classifier.weight"].shape[0] == 7
+    saved = json.loads((run / "preprocessor_config.json").read_text())
+    assert saved["image_mean"] == [0.4] * 3 and 32 in saved["size"].values()
+
+
+def test_plateau_schedule_and_early_stopping(tiny_csv: Path, tmp_path: Path) -> None:
+    run_tiny(
+        tiny_csv, tmp_path, "--num_train_epochs", 30, "--learning_rate", 1e-9, "--early_stopping_patience", 2,
+        "--lr_scheduler_type", "reduce_lr_on_plateau", "--lr_scheduler_kwargs", '{"patience": 0}',
+        "--metric_for_best_model", "nll", "--greater_is_better", "false",
+    )  # fmt: skip
+    history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
+    rates = [entry["learning_rate"] for entry in history if "learning_rate" in entry]
+    assert history[-1]["epoch"] < 30
+
+
+def test_killed_at_any_moment_it_ends_where_the_unbroken_run_ends(tiny_csv: Path, tmp_path: Path) -> None:
+    more = ["--num_train_epochs", "12", "--ema_decay", "0.9", "--muon_learning_rate", "0.02", "--mixup_alpha", "0.2"]
+    more += ["--save_strategy", "steps", "--save_steps", "3", "--eval_strategy", "steps", "--eval_steps", "3"]
+    run_tiny(tiny_csv, tmp_path / "unbroken", *more)
+
+    broken = tmp_path / "broken"
+    command = [sys.executable, "-m", "training.train", *flags(tiny_csv, broken, *more)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while last_whole(broken) is None and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert last_whole(broken) is not None and not (broken / "run.json").exists(), "it was not killed in mid-run"
+
+    run_tiny(tiny_csv, broken, *more, "--resume_from_checkpoint", "true")
+    assert json.loads((broken / "run.json").read_text())["resumed"]
+    assert same(weights(tmp_path / "unbroken"), weights(broken))
+
+
+def last_whole(run: Path) -> Path | None:
+    """Like `last_whole_checkpoint`, but leaves half-written ones to the process that writes them."""
+    return next((p for p in run.glob("checkpoint-*") if (p / MANIFEST).exists()), None)
+
+
+def test_half_written_checkpoint_is_never_picked_up(tiny_csv: Path, tmp_path: Path) -> None:
+    run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 2)
+    older, newest = sorted(tmp_path.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    os.truncate(newest / "optimizer.pt", 10)
+    assert last_whole_checkpoint(tmp_path) == older
+    assert not newest.exists()
+
+
+def test_full_disk_is_named_and_keeps_the_older_checkpoint(
+    tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import training.trainer as module
+
+    save_file, calls = module.save_file, []
+
+    def full(*args: object) -> None:
+        calls.append(args)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        save_file(*args)
+
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.raises(TrainingError, match="No space left on device.*resume_from_checkpoint"):
+        run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--ema_decay", 0.9, "--save_total_limit", 1)
+    monkeypatch.undo()
+    assert last_whole_checkpoint(tmp_path).name == "checkpoint-4"
+
+
+def test_nan_loss_stops_the_run_and_names_step_and_checkpoint(tiny_csv: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"loss became nan by step \d+.*learning_rate"):
+        run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--learning_rate", 1e30, "--max_grad_norm", 0)
+
+
+def test_two_processes_train_like_one(tiny_csv: Path, tmp_path: Path) -> None:
+    still = "--flip 0 --rotation 0 --zoom 0 --shift 0 --contrast 0 --brightness 0 --erase 0".split()
+    more = ["--num_train_epochs", "2", "--learning_rate", "0.01", "--dataloader_drop_last", "true", *still]
+    one = run_tiny(tiny_csv, tmp_path / "one", *more)
+    argv = flags(tiny_csv, tmp_path / "two", *more, "--per_device_train_batch_size", 7)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["-m", "training.train", *argv]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    record = json.loads((tmp_path / "two" / "run.json").read_text())
+    assert record["processes"] == 2
+    for name in ("eval_accuracy", "eval_macro_f1", "eval_nll"):
+        assert record["metrics"][name] == pytest.approx(one[name], abs=1e-3)
+    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"), tolerance=1e-4)
+
+
+def test_accelerate_on_cpus_never_trains_alone_unsaid(
+    tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what `accelerate launch --num_processes 2` leaves behind on a machine without GPUs, where it starts one process
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.raises(SystemExit, match="--multi_gpu"):
+        main(flags(tiny_csv, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_class_weights() -> None:
+    labels = [0] * 6 + [1] * 3 + [2]
+    balanced = class_weight(labels, 3, "balanced")
+    assert balanced[labels].mean() == pytest.approx(1)
+    assert balanced[2] / balanced[0] == pytest.approx(6)
+    assert class_weight(labels, 3, "sqrt")[2] / class_weight(labels, 3, "sqrt")[0] == pytest.approx(6**0.5)
+    assert class_weight(labels, 3, "none") is None
+    with pytest.raises(DataError, match="every class"):
+        class_weight(labels, 4, "balanced")
+
+
+@pytest.mark.parametrize(
+    "recipe, message",
+    [
+        ('{"learning_rat": 1}', "unknown argument 'learning_rat'"),
+        ("{", "expected JSON"),
+        ("[1]", "expected a JSON object"),
+        ('{"dataset": "x", "class_weights": "some"}', "expected none, sqrt or balanced"),
+        ('{"dataset": "x", "ema_decay": 1}', "ema_decay"),
+        ('{"dataset": "x", "depths": [1, 2, 3, 4]}', "hidden_sizes and depths"),
+        ('{"dataset": "x", "head_epochs": 1, "lr_scheduler_type": "linear"}', "head_epochs"),
+    ],
+)
+def test_recipes_that_cannot_be_used_are_refused_by_name(recipe: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_text(recipe)
+    with pytest.raises(RecipeError, match=message):
+        parse_arguments([str(path)])
+
+
+def test_errors_end_the_program_with_one_line(tmp_path: Path, tiny_csv: Path) -> None:
+    with pytest.raises(SystemExit, match="error: .*nowhere.json"):
+        main([str(tmp_path / "nowhere.json")])
+    with pytest.raises(SystemExit, match=r"error: ferplus_weight 1.0: expected FER\+ votes"):
+        main(flags(tiny_csv, tmp_path / "run", "--ferplus_weight", 1))
+
+
+@pytest.mark.parametrize(
+    "recipe", sorted(Path(__file__).parents[2].glob("training/recipes/*.json")), ids=lambda p: p.stem
+)
+def test_kept_recipes_parse(recipe: Path) -> None:
+    data_args, *_ = parse_arguments([str(recipe), "--dataset", "x"])
+    assert data_args.dataset == "x"
