@@ -51,7 +51,7 @@ class EvaluateArguments:
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv, the votes of the same rows."})
     flip_tta: bool = field(default=False, metadata={"help": "Also average with the mirrored picture."})
     skip_bad_rows: bool = field(default=False, metadata={"help": "Leave out unusable rows instead of stopping."})
-    batch_size: int = field(default=256, metadata={"help": "Pictures per forward pass."})
+    batch_size: int = field(default=64, metadata={"help": "Pictures per forward pass."})
     output: str | None = field(default=None, metadata={"help": "Report file; default: report.json in the model."})
 
 
@@ -61,7 +61,7 @@ def predict(
     split: Dataset,
     *,
     mirror: bool = False,
-    batch_size: int = 256,
+    batch_size: int = 64,
 ) -> np.ndarray:
     """Logits of every picture of a split.
 
@@ -132,7 +132,7 @@ def evaluate_model(
     split: str,
     head: str = "fer2013",
     flip_tta: bool = False,
-    batch_size: int = 256,
+    batch_size: int = 64,
 ) -> list[dict[str, Any]]:
     """Measure a model on one split.
 
@@ -278,7 +278,16 @@ def main(argv: list[str] | None = None) -> None:
     parser = HfArgumentParser(kinds, prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("model", help="run folder, packaged folder, or Hub id with optional @revision")
     arguments, positional = parser.parse_args_into_dataclasses(argv)
-    expected = (EvaluationError, DataError, LabelError, MetricError, ReportError, FoldingError, RecognitionError)
+    expected = (
+        EvaluationError,
+        DataError,
+        LabelError,
+        MetricError,
+        ReportError,
+        FoldingError,
+        RecognitionError,
+        OSError,
+    )
     try:
         report, output = evaluate(positional.model, arguments)
     except expected as error:

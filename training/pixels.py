@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import datasets
@@ -9,7 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
-from transformers import BaseImageProcessor
 
 IN_MEMORY = 2 * 2**30  # bytes; a split that decodes to more stays on disk and is decoded batch by batch
 
@@ -36,6 +36,14 @@ def targets(split: datasets.Dataset) -> dict[str, torch.Tensor]:
     return result
 
 
+def in_chunks(
+    images: datasets.Dataset, convert: Callable[[list[Image.Image]], torch.Tensor], what: str, rows: int = 1000
+) -> torch.Tensor:
+    """All pictures converted, a thousand at a time, under a progress bar called `what`."""
+    starts = tqdm(range(0, len(images), rows), what, leave=False)
+    return torch.cat([convert(images[start : start + rows]["image"]) for start in starts])
+
+
 class TrainingPixels(torch.utils.data.Dataset):
     """Pictures as uint8 at one size, cut and normalised nowhere: augmentation does that on the device.
 
@@ -54,11 +62,7 @@ class TrainingPixels(torch.utils.data.Dataset):
         self.size = first if first[0] == first[1] and max(first) <= size else (size, size)
         self.memory: torch.Tensor | None = None
         if len(split) * channels * self.size[0] * self.size[1] <= IN_MEMORY:
-            steps = range(0, len(split), 1000)
-            chunks = [
-                self.decode(self.images[i : i + 1000]["image"]) for i in tqdm(steps, "Decoding pictures", leave=False)
-            ]
-            self.memory = torch.cat(chunks)
+            self.memory = in_chunks(self.images, self.decode, "Decoding pictures")
 
     def decode(self, images: list[Image.Image]) -> torch.Tensor:
         """(n, C, h, w) uint8."""
@@ -94,24 +98,29 @@ class ProcessedPixels(torch.utils.data.Dataset):
         channels: 1 keeps one of the three equal channels of the greyscale picture.
     """
 
-    def __init__(self, split: datasets.Dataset, image_processor: BaseImageProcessor, channels: int) -> None:
+    def __init__(self, split: datasets.Dataset, image_processor: Any, channels: int) -> None:
         self.images = split.select_columns("image")
         self.image_processor = image_processor
         self.channels = channels
         self.targets = targets(split)
+        self.memory: torch.Tensor | None = None
+        if len(split) * channels * side(image_processor) ** 2 * 4 <= IN_MEMORY:  # every epoch looks at the same pixels
+            self.memory = in_chunks(self.images, self.process, "Processing pictures")
+
+    def process(self, images: list[Image.Image]) -> torch.Tensor:
+        """(n, C, H, W) float32."""
+        if self.channels == 1:
+            images = [image.convert("L") for image in images]
+        pixels = self.image_processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]
+        return pixels[:, : self.channels].contiguous()
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        images = self.images[indices]["image"]
-        if self.channels == 1:
-            images = [image.convert("L") for image in images]
-        pixels = self.image_processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]
         rows = torch.tensor(indices)
-        return {"pixel_values": pixels[:, : self.channels]} | {
-            name: target[rows] for name, target in self.targets.items()
-        }
+        pixels = self.process(self.images[indices]["image"]) if self.memory is None else self.memory[rows]
+        return {"pixel_values": pixels} | {name: target[rows] for name, target in self.targets.items()}
 
 
 def as_is(batch: Any) -> Any:

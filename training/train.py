@@ -216,8 +216,8 @@ def check_launch() -> None:
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
     if launched and not any(name in os.environ for name in ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK")):
         raise TrainingError(
-            "several processes were asked for, but accelerate started one: without a GPU it does so unless told "
-            "otherwise. Use accelerate launch --multi_gpu --num_processes N -m training.train ... (it runs on CPUs too)."
+            "several processes were asked for, but without a GPU accelerate started one, as it does unless told "
+            "otherwise. Use accelerate launch --multi_gpu --num_processes N -m training.train ... (on CPUs, too)."
         )
 
 

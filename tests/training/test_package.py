@@ -131,7 +131,7 @@ def test_interruption_leaves_the_old_package(packaged, run, tiny_csv, monkeypatc
 
     before = snapshot(packaged)
     monkeypatch.setattr(module, "write_card", interrupt)
-    with pytest.raises(type(error), match="stop|No space left"):
+    with pytest.raises(type(error), match=r"stop|No space left"):
         package(run, packaged, PackageArguments(dataset=str(tiny_csv)))
     assert snapshot(packaged) == before
     assert [path.name for path in packaged.parent.iterdir()] == ["fer2013"]
