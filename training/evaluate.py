@@ -278,19 +278,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = HfArgumentParser(kinds, prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("model", help="run folder, packaged folder, or Hub id with optional @revision")
     arguments, positional = parser.parse_args_into_dataclasses(argv)
-    expected = (
-        EvaluationError,
-        DataError,
-        LabelError,
-        MetricError,
-        ReportError,
-        FoldingError,
-        RecognitionError,
-        OSError,
-    )
+    expected = (EvaluationError, DataError, LabelError, MetricError, ReportError, FoldingError, RecognitionError)
     try:
         report, output = evaluate(positional.model, arguments)
-    except expected as error:
+    except (*expected, OSError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.write(f"{format_table(report['results'])}\nwritten to {output}\n")
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 SPLIT = "validation"  # the temperature is fitted here and the report is about it; test stays untouched
-NOT_RECIPE = {"debug", "do_eval", "report_to", "use_cpu", "dataloader_pin_memory"}  # of the machine or the log
+NOT_RECIPE = {"output_dir", "report_to", "debug", "do_eval", "use_cpu", "dataloader_pin_memory"}  # this machine's
 RUN_KEYS = ("commit", "seed", "epochs", "seconds", "device", "versions", "dataset")
 
 

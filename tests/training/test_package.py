@@ -106,6 +106,7 @@ def test_recipe_trains_again(packaged, tmp_path):
     )
     assert (model.hidden_sizes, training.ferplus_weight, training.num_train_epochs) == ([8, 16], 0.5, 2)
     assert training.per_device_train_batch_size == 128
+    assert "output_dir" not in recipe
 
 
 def test_measured_crop_margins_survive_repackaging(run, tiny_csv, tmp_path):
