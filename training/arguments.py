@@ -35,7 +35,7 @@ class TrainingArguments(HFTrainingArguments):
     `save_total_limit` 2; `load_best_model_at_end` true; `metric_for_best_model` "accuracy"; `lr_scheduler_type`
     "cosine"; `remove_unused_columns` false; `logging_nan_inf_filter` false (a NaN must be seen);
     `per_device_train_batch_size` 128 and `per_device_eval_batch_size` 256; `adam_beta2` 0.99; `report_to`
-    "tensorboard"; `use_cpu` true where there is no accelerator.
+    "tensorboard"; `restore_callback_states_from_checkpoint` true; `use_cpu` true where there is no accelerator.
     """
 
     output_dir: str = field(default="runs/run", metadata={"help": "The run folder."})
@@ -50,6 +50,9 @@ class TrainingArguments(HFTrainingArguments):
     per_device_train_batch_size: int = field(default=128, metadata={"help": "Pictures a step and device."})
     per_device_eval_batch_size: int = field(default=256, metadata={"help": "Pictures an evaluation step and device."})
     adam_beta2: float = field(default=0.99, metadata={"help": "AdamW's second momentum."})
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "A resumed run remembers its patience and its time."}
+    )
     report_to: str = field(default="tensorboard", metadata={"help": "Where the logs go."})
 
     muon_learning_rate: float = field(default=0.0, metadata={"help": "Muon's rate for matrices; 0: AdamW for all."})

@@ -20,7 +20,7 @@ from gradio_ui.recognition.errors import ModelError
 from training.card import TASK, CardError, render_card
 from training.labels import LabelError, canonical_label
 from training.package import PackageError, check
-from training.push import Files, PublishError, add_options, push, tell
+from training.push import Files, PublishError, add_options, explained, push, tell
 from training.report import ReportError, load_report, sha256_of
 
 ROOT = Path(__file__).parents[1]
@@ -141,17 +141,11 @@ def pin_model(model: str) -> str:
     Raises:
         PublishError: there is no such model or revision, no access, or no connection.
     """
-    import httpx2
     from huggingface_hub import model_info
-    from huggingface_hub.errors import HFValidationError
 
     model_id, _, revision = model.partition("@")
-    try:
+    with explained(model_id):
         return f"{model_id}@{model_info(model_id, revision=revision or None).sha}"
-    except (HFValidationError, httpx2.HTTPError) as error:
-        raise PublishError(
-            f"expected a model of the Hub such as user/name, got {model}: {error}; publish it first"
-        ) from error
 
 
 def version() -> str:

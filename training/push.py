@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,17 @@ class Published:
     url: str
 
 
+@dataclass(frozen=True)
+class _Remote:
+    """What the Hub holds of a repository: nothing if it is not there."""
+
+    private: bool | None = None
+    branches: Mapping[str, str] = field(default_factory=dict)  # name -> commit
+    tags: Mapping[str, str] = field(default_factory=dict)
+    head: str | None = None
+    files: Mapping[str, Any] = field(default_factory=dict)  # path -> huggingface_hub.RepoFile
+
+
 def push(
     repo_id: str,
     files: Files,
@@ -71,102 +83,92 @@ def push(
     Raises:
         PublishError: refused or broken off; see there.
     """
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return _push(repo_id, files, message, repo_type, private, revision, create_pr, tag, variables or {}, dry_run)
-    except HFValidationError as error:
-        raise PublishError(f"expected a repository such as user/name: {error}") from None
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        advice = "try again later: what is uploaded already is not sent twice"
-        if status in (401, 403, 404):
-            advice = f"set HF_TOKEN to a token that may write to {repo_id}, or log in with `hf auth login`"
-        elif status == 412:
-            advice = "somebody else has committed meanwhile; look at it, then run the command again"
-        raise PublishError(f"{repo_id} was not published, the Hub answered {status}; {advice}") from error
-    except (httpx2.HTTPError, OSError, RuntimeError) as error:
-        if isinstance(error, PublishError):
-            raise
-        raise PublishError(
-            f"{repo_id} was not published ({error.__cause__ or error}); run the same command again: what is uploaded "
-            "already is not sent twice"
-        ) from error
-
-
-def _push(
-    repo_id: str,
-    files: Files,
-    message: str,
-    repo_type: str,
-    private: bool,
-    revision: str | None,
-    create_pr: bool,
-    tag: str | None,
-    variables: Mapping[str, str],
-    dry_run: bool,
-) -> Published:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
-    from huggingface_hub.errors import RepositoryNotFoundError
-    from huggingface_hub.hf_api import RepoFile
 
     if create_pr and revision:
         raise PublishError("expected --create_pr or --revision, got both; a pull request is against main")
     if not dry_run and get_token() is None:
         raise PublishError("expected a token of the Hub, found none: set HF_TOKEN or log in with `hf auth login`")
-    api = HfApi()
-    repo: dict[str, Any] = {"repo_id": repo_id, "repo_type": repo_type}
-    branch, branches, tags, remote = revision or "main", {}, {}, {}
+    api, repo, branch = HfApi(), {"repo_id": repo_id, "repo_type": repo_type}, revision or "main"
+    with explained(repo_id):
+        remote = _look_up(api, repo, branch)
+        changed = sorted(path for path, source in files.items() if not _same(source, remote.files.get(path)))
+        deleted = sorted(remote.files.keys() - files.keys() - {KEPT})
+        if private and remote.private is False:
+            raise PublishError(f"{repo_id} is public already; make it private in its settings, or drop --private")
+        if tag in remote.tags and (changed or deleted) and not create_pr:
+            raise PublishError(
+                f"{repo_id} holds {tag} already, with other content ({', '.join(changed + deleted)}); a published "
+                "version stays as it is: raise --version"
+            )
+        head, url = remote.head, f"{api.endpoint}/{'' if repo_type == 'model' else f'{repo_type}s/'}{repo_id}"
+        if dry_run:
+            return Published(None if changed or deleted else head, changed, deleted, url)
+
+        if head is None:
+            api.create_repo(**repo, private=private, space_sdk="gradio" if repo_type == "space" else None)
+        if revision and revision not in remote.branches:
+            api.create_branch(**repo, branch=revision)
+        if variables:
+            current = {key: variable.value for key, variable in api.get_space_variables(repo_id).items()}
+            for key in [key for key, value in variables.items() if current.get(key) != value]:
+                api.add_space_variable(repo_id, key, variables[key])
+        if changed or deleted:
+            done = api.create_commit(
+                **repo,
+                operations=[
+                    *(CommitOperationDelete(path, is_folder=False) for path in deleted),
+                    *(CommitOperationAdd(path, files[path]) for path in changed),
+                ],
+                commit_message=message,
+                revision=revision,
+                create_pr=create_pr,
+                parent_commit=head,  # whoever commits in between is not overwritten
+            )
+            head, url = done.oid, done.pr_url or done.commit_url
+        if tag and tag not in remote.tags and not create_pr:
+            api.create_tag(**repo, tag=tag, revision=head)
+        return Published(head, changed, deleted, url)
+
+
+@contextmanager
+def explained(repo_id: str) -> Iterator[None]:
+    """Turns what the Hub and the network may raise into a PublishError that says what to do."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    again = "run the same command again: what is uploaded already is not sent twice"
     try:
-        is_private = api.repo_info(**repo).private
-        refs = api.list_repo_refs(**repo)
-        branches, tags = ({ref.name: ref.target_commit for ref in kind} for kind in (refs.branches, refs.tags))
-        head = branches.get(branch) or branches.get("main")
-        tree = api.list_repo_tree(**repo, revision=head, recursive=True)
-        remote = {file.path: file for file in tree if isinstance(file, RepoFile)}
-        exists = True
-        if private and not is_private:
-            raise PublishError(f"{repo_id} is public already; make it private in its settings, or leave --private out")
-    except RepositoryNotFoundError:
-        exists, head = False, None
-
-    changed = sorted(path for path, source in files.items() if not _same(source, remote.get(path)))
-    deleted = sorted(remote.keys() - files.keys() - {KEPT})
-    if tag in tags and (changed or deleted) and not create_pr:
+        yield
+    except PublishError:
+        raise
+    except HFValidationError as error:
+        raise PublishError(f"expected a repository such as user/name, got {repo_id}: {error}") from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403, 404):
+            again = f"check the spelling, and that HF_TOKEN or `hf auth login` has the right to {repo_id}"
+        elif status == 412:
+            again = "somebody else has committed meanwhile: look at it, then run the command again"
         raise PublishError(
-            f"{repo_id} holds {tag} already, with other content ({', '.join(changed + deleted)}); a published version "
-            "stays as it is: raise --version"
-        )
-    url = f"{api.endpoint}/{'' if repo_type == 'model' else f'{repo_type}s/'}{repo_id}"
-    if dry_run:
-        return Published(None if changed or deleted else head, changed, deleted, url)
+            f"{repo_id}: the Hub answered {status} ({error.server_message or error}); {again}"
+        ) from error
+    except (httpx2.HTTPError, OSError, RuntimeError) as error:
+        raise PublishError(f"{repo_id}: broken off ({error.__cause__ or error}); {again}") from error
 
-    if not exists:
-        api.create_repo(**repo, private=private, space_sdk="gradio" if repo_type == "space" else None)
-    if branch not in branches and branch != "main":
-        api.create_branch(**repo, branch=branch)
-    if variables:
-        now = {key: variable.value for key, variable in api.get_space_variables(repo_id).items()}
-        for key, value in variables.items():
-            if now.get(key) != value:
-                api.add_space_variable(repo_id, key, value)
-    if changed or deleted:
-        done = api.create_commit(
-            **repo,
-            operations=[
-                *(CommitOperationDelete(path, is_folder=False) for path in deleted),
-                *(CommitOperationAdd(path, files[path]) for path in changed),
-            ],
-            commit_message=message,
-            revision=revision,
-            create_pr=create_pr,
-            parent_commit=head,
-        )
-        head, url = done.oid, done.pr_url or done.commit_url
-    if tag and tag not in tags and not create_pr:
-        api.create_tag(**repo, tag=tag, revision=head, exist_ok=True)
-    return Published(head, changed, deleted, url)
+
+def _look_up(api: Any, repo: dict[str, Any], branch: str) -> _Remote:
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.hf_api import RepoFile
+
+    try:
+        private, refs = api.repo_info(**repo).private, api.list_repo_refs(**repo)
+    except RepositoryNotFoundError:
+        return _Remote()
+    branches, tags = ({ref.name: ref.target_commit for ref in kind} for kind in (refs.branches, refs.tags))
+    head = branches.get(branch) or branches["main"]
+    tree = api.list_repo_tree(**repo, revision=head, recursive=True)
+    return _Remote(private, branches, tags, head, {file.path: file for file in tree if isinstance(file, RepoFile)})
 
 
 def _same(source: Path | bytes, remote: Any) -> bool:

@@ -13,15 +13,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -30,13 +26,15 @@ from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedConfig
 
 from training.arguments import DataArguments, RecipeError, TrainingArguments, parse_arguments
 from training.augment import AugmentArguments
+from training.callbacks import Stopwatch
 from training.curves import plot_curves
 from training.data import DataError, load_fer, provenance
 from training.depthwise import speed_up_depthwise
 from training.labels import FERPLUS_EMOTIONS, majority_label
-from training.metrics import TRAINING_METRICS, MetricError, compute, softmax
-from training.model import FERPLUS_PREFIX, ModelArguments, build_model, heads, output_names
+from training.metrics import MetricError, training_metrics
+from training.model import FERPLUS_PREFIX, ModelArguments, build_model, heads
 from training.pixels import ProcessedPixels, TrainingPixels, as_is, side
+from training.report import library_versions, write_text
 from training.trainer import ExpressionTrainer, TrainingError, last_whole_checkpoint
 
 
@@ -73,44 +71,27 @@ def class_weight(labels: list[int], count: int, kind: str) -> torch.Tensor | Non
 
 def metrics_of(config: PreTrainedConfig) -> Callable[[EvalPrediction], dict[str, float]]:
     """`compute_metrics` for the Trainer: each head on its own labels, FER+ on its majority rows."""
-    rows, names = heads(config), output_names(config)
-    labels = {head: [names[i].removeprefix(FERPLUS_PREFIX) for i in indices] for head, indices in rows.items()}
-
-    def scores(head: str, logits: np.ndarray, references: np.ndarray) -> dict[str, float]:
-        return compute(softmax(logits[:, rows[head]]), references, labels[head], TRAINING_METRICS)[0]
+    rows = heads(config)
 
     def metrics(prediction: EvalPrediction) -> dict[str, float]:
         logits = np.asarray(prediction.predictions)
         references, *votes = (
             prediction.label_ids if isinstance(prediction.label_ids, tuple) else [prediction.label_ids]
         )
-        result = scores("fer2013", logits, references)
+        result = training_metrics(logits[:, rows["fer2013"]], references)
         if votes and "ferplus" in rows:
             majority = majority_label(votes[0].astype(np.int64))
             if (kept := majority >= 0).any():
-                ferplus = scores("ferplus", logits[kept], majority[kept])
+                ferplus = training_metrics(logits[kept][:, rows["ferplus"]], majority[kept])
                 result |= {f"ferplus_{name}": value for name, value in ferplus.items()}
         return result
 
     return metrics
 
 
-def versions() -> dict[str, str]:
-    """The versions of what decides the result."""
-    names = ("torch", "transformers", "datasets", "accelerate", "numpy", "pillow")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
-
-
 def limit(split: datasets.Dataset, rows: int | None) -> datasets.Dataset:
     """The first `rows` rows, or all."""
     return split if rows is None else split.select(range(min(rows, len(split))))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
 
 
 def train(
@@ -128,6 +109,8 @@ def train(
     output_dir = Path(args.output_dir)
     with args.main_process_first(desc="loading the dataset"):
         data = load_fer(data_args.dataset, ferplus=data_args.ferplus, skip_bad_rows=data_args.skip_bad_rows)
+    if missing := {"train", "validation"} - set(data):
+        raise DataError(f"{data_args.dataset}: expected train and validation splits, got no {' and no '.join(missing)}")
     source = provenance(data)
     train_split, eval_split = (
         limit(data["train"], data_args.max_train_samples),
@@ -167,7 +150,6 @@ def train(
     if args.resume_from_checkpoint:
         with args.main_process_first(desc="removing half-written checkpoints"):
             resume = last_whole_checkpoint(output_dir)
-    started, processor_time = time.time(), time.process_time()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if trainer.averaging and not args.load_best_model_at_end:
         trainer.model.load_state_dict(trainer.averaging.average.module.state_dict())
@@ -176,30 +158,33 @@ def train(
     trainer.save_model()
     trainer.save_state()
     if trainer.is_world_process_zero():
-        epochs = trainer.state.epoch or 1.0
-        write_json(
+        stopwatch = next(c for c in trainer.callback_handler.callbacks if isinstance(c, Stopwatch))
+        write_text(
+            json.dumps(
+                {
+                    "arguments": {
+                        kind: {k: v for k, v in dataclasses.asdict(values).items() if not k.endswith("token")}
+                        for kind, values in (("data", data_args), ("model", model_args), ("augment", augment_args))
+                    }
+                    | {"training": args.to_sanitized_dict()},
+                    "versions": library_versions(),
+                    "commit": commit(),
+                    "dataset": source,
+                    "seed": args.seed,
+                    "epochs": trainer.state.epoch,
+                    "steps": trainer.state.global_step,
+                    **stopwatch.read(),
+                    "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                    "resumed": resume is not None,
+                    "device": str(args.device),
+                    "processes": args.world_size,
+                    "parameters": sum(p.numel() for p in model.parameters()),
+                    "metrics": metrics,
+                },
+                indent=2,
+            )
+            + "\n",
             output_dir / "run.json",
-            {
-                "arguments": {
-                    kind: {k: v for k, v in dataclasses.asdict(values).items() if not k.endswith("token")}
-                    for kind, values in (("data", data_args), ("model", model_args), ("augment", augment_args))
-                }
-                | {"training": args.to_sanitized_dict()},
-                "versions": versions(),
-                "commit": commit(),
-                "dataset": source,
-                "seed": args.seed,
-                "epochs": epochs,
-                "steps": trainer.state.global_step,
-                "seconds": time.time() - started,
-                "cpu_seconds": time.process_time() - processor_time,
-                "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "resumed": resume is not None,
-                "device": str(args.device),
-                "processes": args.world_size,
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "metrics": metrics,
-            },
         )
         plot_curves(trainer.state.log_history, output_dir / "curves.png")
     return metrics

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState
+from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import rotate_checkpoints
 
 from training.arguments import TrainingArguments
 from training.augment import AugmentArguments, augment, mix
+from training.callbacks import Averaging, HeadFirst, Stopwatch
 from training.labels import FERPLUS_EMOTIONS
 from training.optim import MuonWithAdamW, parameter_groups, two_phase_schedule
 from training.pixels import side
@@ -72,42 +71,6 @@ def soft_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tens
     return -(target * F.log_softmax(logits, dim=1)).sum(dim=1)
 
 
-class Averaging(TrainerCallback):
-    """Keeps an exponential moving average of the weights, with a short warm-up of the decay."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        def lerp(averaged: Any, current: Any, seen: torch.Tensor | int) -> None:
-            weight = 1 - min(decay, (1 + int(seen)) / (10 + int(seen)))
-            torch._foreach_lerp_(averaged, current, weight)
-
-        self.average = AveragedModel(model, multi_avg_fn=lerp)
-
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.average.update_parameters(kwargs["model"])
-
-    @contextlib.contextmanager
-    def applied(self, model: nn.Module) -> Iterator[None]:
-        """The model with the averaged weights, for as long as the block lasts."""
-        raw = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        model.load_state_dict(self.average.module.state_dict())
-        try:
-            yield
-        finally:
-            model.load_state_dict(raw)
-
-
-class HeadFirst(TrainerCallback):
-    """Freezes everything but the classifier for the first `epochs`, then lets all of it train."""
-
-    def __init__(self, epochs: float) -> None:
-        self.epochs = epochs
-
-    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        frozen = (state.epoch or 0.0) < self.epochs - 1e-6
-        for name, parameter in kwargs["model"].named_parameters():
-            parameter.requires_grad_(not frozen or name.startswith("classifier"))
-
-
 class ExpressionTrainer(Trainer):
     """Trains one classifier on FER-2013 labels and, where asked, on FER+ vote distributions.
 
@@ -140,6 +103,7 @@ class ExpressionTrainer(Trainer):
             for values in (self.processing_class.image_mean, self.processing_class.image_std)
         )
         self.mean, self.std = mean, std
+        self.add_callback(Stopwatch())
         self.averaging = Averaging(self.model, self.args.ema_decay) if self.args.ema_decay else None
         if self.averaging:
             self.add_callback(self.averaging)

@@ -144,7 +144,10 @@ def test_killed_at_any_moment_it_ends_where_the_unbroken_run_ends(tiny_csv: Path
     assert last_whole(broken) is not None and not (broken / "run.json").exists(), "it was not killed in mid-run"
 
     run_tiny(tiny_csv, broken, *more, "--resume_from_checkpoint", "true")
-    assert json.loads((broken / "run.json").read_text())["resumed"]
+    record = json.loads((broken / "run.json").read_text())
+    last = max(broken.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    kept = json.loads((last / "trainer_state.json").read_text())["stateful_callbacks"]["Stopwatch"]["args"]
+    assert record["resumed"] and record["seconds"] >= kept["seconds"] > 0
     assert same(weights(tmp_path / "unbroken"), weights(broken))
 
 
