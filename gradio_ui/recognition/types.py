@@ -15,7 +15,7 @@ class Faces:
     """The faces of one frame, as a struct of arrays; n may be 0.
 
     Attributes:
-        xyxy: (n, 4) float32, left, top, right, bottom in pixels of the frame.
+        xyxy: (n, 4) float32, left, top, right, bottom in pixels of the frame; a box may reach beyond its edges.
         confidence: (n,) float32 in 0-1, the detector's own.
         landmarks: (n, 5, 2) float32 pixels in the order of `LANDMARKS`, or None where the detector gives none.
         tracker_id: (n,) int, stable over frames, or None where nothing tracks.
@@ -85,9 +85,7 @@ class Recognition:
                 "confidence": float(self.faces.confidence[i]),
                 "label": label,
                 "probability": probability,
-                "probabilities": {
-                    name: float(p) for name, p in zip(self.labels, self.probabilities[i], strict=True)
-                },
+                "probabilities": {name: float(p) for name, p in zip(self.labels, self.probabilities[i], strict=True)},
             }
             for i, (label, probability) in enumerate(self.top())
         ]

@@ -1,0 +1,77 @@
+"""Draws results on a copy of a frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradio_ui.recognition.types import Recognition
+
+# Okabe and Ito's palette, told apart with every common kind of colour blindness (jfly.uni-koeln.de/color).
+# The label's text always stands beside its colour, so no meaning hangs on the colour alone.
+COLORS = {
+    "angry": "#d55e00",
+    "disgust": "#009e73",
+    "fear": "#cc79a7",
+    "happy": "#e69f00",
+    "sad": "#0072b2",
+    "surprise": "#56b4e9",
+    "neutral": "#999999",
+    "contempt": "#f0e442",
+}
+OTHER_COLOR = "#999999"
+SHOWN_LONG_SIDE = (480, 2048)  # pixels, least and most
+
+
+def text_color(background: str) -> str:
+    """Black or white, whichever reads better on a "#rrggbb" background (WCAG 2 relative luminance)."""
+    channels = np.array([int(background[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ (0.2126, 0.7152, 0.0722)
+    return "#000000" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "#ffffff"
+
+
+def display_scale(size: tuple[int, int]) -> float:
+    """How much a picture of (width, height) pixels is enlarged to be shown.
+
+    A small one grows, so that the label does not hide the face; a huge one shrinks to what a screen can show.
+    """
+    long_side = max(size)
+    return min(max(long_side, SHOWN_LONG_SIDE[0]), SHOWN_LONG_SIDE[1]) / long_side
+
+
+def annotate(frame: np.ndarray, recognition: Recognition) -> np.ndarray:
+    """Draws a box and a label for every face.
+
+    Args:
+        frame: (h, w, 3) uint8 RGB; left as it is.
+        recognition: the result for this very frame.
+
+    Returns:
+        (h', w', 3) uint8 RGB, a copy scaled by `display_scale`.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    scale = display_scale(recognition.size)
+    width, height = (max(1, round(side * scale)) for side in recognition.size)
+    picture = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    side = (width * height) ** 0.5
+    line = max(2, round(side / 250))
+    font = ImageFont.load_default(size=max(12, round(side / 25)))
+    pad = 2 * line
+    for number, (box, (label, probability)) in enumerate(
+        zip(recognition.faces.xyxy * scale, recognition.top(), strict=True), start=1
+    ):
+        left, top, right, bottom = (round(float(v)) for v in box)
+        color = COLORS.get(label, OTHER_COLOR)
+        # A dark edge inside and outside keeps the box visible on any background.
+        draw.rectangle((left - line, top - line, right + line, bottom + line), outline="#000000", width=3 * line)
+        draw.rectangle((left, top, right, bottom), outline=color, width=line)
+        text = f"{label} {probability:.0%}" if len(recognition) == 1 else f"{number} {label} {probability:.0%}"
+        x0, y0, x1, y1 = draw.textbbox((0, 0), text, font=font)
+        w, h = x1 - x0 + 2 * pad, y1 - y0 + 2 * pad
+        x = min(max(0, left - line), max(0, width - w))
+        y = top - line - h if top - line >= h else min(bottom + line, height - h)
+        draw.rectangle((x, y, x + w, y + h), fill=color, outline="#000000", width=max(1, line // 2))
+        draw.text((x + pad - x0, y + pad - y0), text, font=font, fill=text_color(color))
+    return np.asarray(picture)

@@ -1,0 +1,123 @@
+"""The settings of the app: flags over environment variables over defaults, all checked before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_MODEL = Path(__file__).resolve().parents[1] / "model_card" / "fer2013"
+
+DETECTORS = ("auto", "yunet", "haar")
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the message names it, says what was expected, and what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the app is started with, validated when made.
+
+    Attributes:
+        model: folder of a checkpoint or a Hub id, "user/name" or "user/name@revision".
+        detector: "auto", "yunet", "haar" or the path of a YuNet .onnx file.
+        host: address to listen on; 0.0.0.0 is every address of the machine.
+        port: TCP port, 1-65535.
+        max_file_size: largest upload, as a number and a unit: "25mb".
+
+    Raises:
+        SettingsError: A value is out of range or names a file that is not there.
+    """
+
+    model: str = str(DEFAULT_MODEL)
+    detector: str = "auto"
+    host: str = "127.0.0.1"
+    port: int = 7860
+    max_file_size: str = "25mb"
+
+    def __post_init__(self) -> None:
+        if not self.model.strip():
+            raise SettingsError("model: expected a folder or a Hub id such as user/name, got an empty text")
+        if self.detector not in DETECTORS and not Path(self.detector).is_file():
+            raise SettingsError(
+                f"detector: expected auto, yunet, haar or a YuNet .onnx file, got {self.detector!r}, which is no file"
+            )
+        if not self.host.strip():
+            raise SettingsError("host: expected an address such as 127.0.0.1, got an empty text")
+        if not 1 <= self.port <= 65535:
+            raise SettingsError(f"port: expected a number from 1 to 65535, got {self.port}")
+        if not re.fullmatch(r"[1-9]\d*(kb|mb|gb)", self.max_file_size):
+            raise SettingsError(f"max_file_size: expected a size such as 25mb, got {self.max_file_size!r}")
+
+    def require_free_port(self) -> None:
+        """Ends early, before the slow loading, where the port cannot be had.
+
+        Raises:
+            SettingsError: Another program listens there, or the address is not one of this machine.
+        """
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself binds
+                probe.bind(address)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SettingsError(
+                f"cannot listen on {self.host}:{self.port} ({reason}); stop what uses it or choose another --port"
+            ) from error
+
+
+def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Reads the settings; a flag wins over its environment variable, which wins over the default.
+
+    Args:
+        argv: command line without the program's name; the process's own by default.
+        environ: environment variables.
+
+    Raises:
+        SettingsError: A value cannot be used.
+        SystemExit: After --help, or on an unknown flag.
+    """
+    default = Settings()
+    host = "0.0.0.0" if "SPACE_ID" in environ else default.host  # noqa: S104 - a Space is reached from outside
+    port = environ.get("GRADIO_SERVER_PORT") or environ.get("PORT") or str(default.port)
+    parser = argparse.ArgumentParser(
+        prog="app.py",
+        description="Recognise apparent facial expressions in pictures and live on a webcam, in the browser.",
+    )
+    add = parser.add_argument
+    add(
+        "--model",
+        default=environ.get("FER_MODEL") or default.model,
+        metavar="FOLDER|USER/NAME[@REV]",
+        help="checkpoint to serve [FER_MODEL; default: the one in model_card/fer2013]",
+    )
+    add(
+        "--detector",
+        default=environ.get("FER_DETECTOR") or default.detector,
+        metavar="auto|yunet|haar|FILE.onnx",
+        help="face detector; auto takes YuNet where it can be had, else Haar [FER_DETECTOR; default: auto]",
+    )
+    add(
+        "--host",
+        default=environ.get("GRADIO_SERVER_NAME") or host,
+        help="address to listen on; 0.0.0.0 lets other machines in [GRADIO_SERVER_NAME; default: %(default)s]",
+    )
+    add("--port", default=port, help="port to listen on [GRADIO_SERVER_PORT or PORT; default: %(default)s]")
+    add(
+        "--max-file-size",
+        default=environ.get("FER_MAX_FILE_SIZE") or default.max_file_size,
+        metavar="SIZE",
+        help="largest picture that may be uploaded [FER_MAX_FILE_SIZE; default: %(default)s]",
+    )
+    values = vars(parser.parse_args(argv))
+    try:
+        values["port"] = int(values["port"])
+    except ValueError:
+        raise SettingsError(f"port: expected a number from 1 to 65535, got {values['port']!r}") from None
+    return Settings(**values)

@@ -1,0 +1,140 @@
+"""Faces are found where they are, at any size, from any thread, and the fallback says that it is one."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from gradio_ui.recognition import (
+    Detector,
+    DetectorError,
+    HaarDetector,
+    WholePictureDetector,
+    YuNetDetector,
+    load_detector,
+)
+from gradio_ui.recognition.detector import _distinct
+
+EYES = np.array([[203, 104], [248, 104]])
+
+
+@pytest.fixture(scope="module", params=["yunet", "haar"])
+def detector(request: pytest.FixtureRequest) -> Detector:
+    if request.param == "haar":
+        return HaarDetector()
+    return YuNetDetector(request.getfixturevalue("yunet_path"))
+
+
+def test_finds_the_face(detector: Detector, portrait: np.ndarray) -> None:
+    faces = detector(portrait)
+    assert len(faces) == 1
+    left, top, right, bottom = faces.xyxy[0]
+    assert left < 203 and right > 248 and top < 104 and bottom > 150
+    assert right - left < 140
+    assert 0.7 < faces.confidence[0] <= 1
+    assert faces.xyxy.dtype == faces.confidence.dtype == np.float32
+
+
+@pytest.mark.parametrize("scale", [0.25, 4.0])
+def test_boxes_are_in_frame_pixels_at_any_size(detector: Detector, portrait: np.ndarray, scale: float) -> None:
+    """4.0 is a picture of 4 megapixels, whose face is beyond what YuNet can see at full size."""
+    usual = detector(portrait).xyxy[0]
+    frame = cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else 1)
+    faces = detector(frame)
+    assert len(faces) == 1
+    assert np.abs(faces.xyxy[0] / scale - usual).max() < 20
+
+
+def test_several_faces_largest_first(detector: Detector, portrait: np.ndarray) -> None:
+    small = cv2.resize(portrait, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    frame = np.full((512, 830, 3), 128, np.uint8)
+    frame[100 : 100 + len(small), :307] = small
+    frame[:, 318:] = portrait
+    faces = detector(frame)
+    assert len(faces) == 2
+    assert faces.xyxy[0, 0] > 400 and faces.xyxy[1, 2] < 307
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 900), (900, 1), (5, 7), (720, 1280)])
+def test_no_face_is_an_empty_result(detector: Detector, shape: tuple[int, int]) -> None:
+    faces = detector(np.full((*shape, 3), 90, np.uint8))
+    assert faces.xyxy.shape == (0, 4)
+    assert faces.confidence.shape == (0,)
+
+
+def test_threads_do_not_disturb_each_other(detector: Detector, portrait: np.ndarray) -> None:
+    frames = [portrait, portrait[:300, 100:400], cv2.resize(portrait, (300, 300))]
+    alone = [detector(frame).xyxy for frame in frames]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda i: detector(frames[i % 3]).xyxy, range(9)))
+    assert all(np.array_equal(together[i], alone[i % 3]) for i in range(9))
+
+
+def test_yunet_landmarks_follow_the_order_of_the_types(yunet_path: Path, portrait: np.ndarray) -> None:
+    landmarks = YuNetDetector(yunet_path)(portrait).landmarks
+    assert landmarks is not None and landmarks.shape == (1, 5, 2)
+    assert np.abs(landmarks[0, :2] - EYES).max() < 8
+    assert landmarks[0, 2, 1] > 110  # the nose
+    assert landmarks[0, 3, 0] < landmarks[0, 4, 0]  # the corners of the mouth
+
+
+def test_yunet_finds_fer_pictures(yunet_path: Path, shared: Path) -> None:
+    """48 pixels with the face filling them: most are found only because small frames are enlarged."""
+    import pyarrow.parquet
+
+    from gradio_ui.recognition import read_image
+
+    table = pyarrow.parquet.read_table(shared / "data/fer2013-hub/data/validation-00000-of-00001.parquet")
+    pictures = [read_image(row["bytes"]) for row in table["image"][:60].to_pylist()]
+    detector = YuNetDetector(yunet_path)
+    assert sum(len(detector(picture)) == 1 for picture in pictures) >= 54
+
+
+def test_whole_picture_is_one_face() -> None:
+    faces = WholePictureDetector()(np.zeros((30, 50, 3), np.uint8))
+    assert faces.xyxy.tolist() == [[0, 0, 50, 30]]
+
+
+def test_of_overlapping_boxes_the_surest_stays() -> None:
+    xyxy = np.array([[0, 0, 10, 10], [1, 1, 9, 9], [100, 0, 120, 20], [104, 0, 124, 20], [8, 0, 18, 10]], float)
+    assert _distinct(xyxy, np.array([0.9, 0.8, 0.5, 0.7, 0.6])).tolist() == [3, 0, 4]
+    assert len(_distinct(np.zeros((0, 4)), np.zeros(0))) == 0
+
+
+def test_a_named_file_wins_and_never_falls_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_folder: Path
+) -> None:
+    wrong = tmp_path / "wrong.onnx"
+    wrong.write_bytes(b"nothing like a network")
+    for path in (wrong, tmp_path / "gone.onnx", model_folder / "config.json"):
+        monkeypatch.setenv("FER_DETECTOR", str(path))
+        with pytest.raises(DetectorError, match=path.name):
+            load_detector()
+    with pytest.raises(DetectorError, match="Choose auto, yunet, haar or whole"):
+        load_detector("mtcnn")
+
+
+def test_the_variable_names_the_file(yunet_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FER_DETECTOR", str(yunet_path))
+    detector = load_detector()
+    assert detector.name == "yunet"
+    assert detector.notice == ""
+
+
+def test_without_network_haar_stands_in_and_says_so(tmp_path: Path) -> None:
+    code = (
+        "import logging, time; logging.disable(); from gradio_ui.recognition import DetectorError, load_detector\n"
+        "start = time.monotonic(); detector = load_detector()\n"
+        "assert detector.name == 'haar' and 'FER_DETECTOR' in detector.notice, detector.notice\n"
+        "try: load_detector('yunet')\n"
+        "except DetectorError: print(time.monotonic() - start)\n"
+    )
+    # A port that nothing listens on: refused like a machine without network, on any machine.
+    environment = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 10

@@ -1,0 +1,135 @@
+"""Every kind of picture comes out as it is meant to be seen; everything else as one clear sentence."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gradio_ui.recognition import ImageError, read_image
+from gradio_ui.recognition.image_io import MAX_PIXELS
+
+
+@pytest.fixture(scope="module")
+def face(portrait: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(portrait[60:190, 150:290])
+
+
+def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("file_format", "mode", "tolerance"),
+    [
+        ("PNG", "RGB", 0),
+        ("BMP", "RGB", 0),
+        ("TIFF", "RGB", 0),
+        ("PNG", "RGBA", 0),
+        ("TIFF", "CMYK", 1),
+        ("JPEG", "RGB", 6),
+        ("JPEG", "CMYK", 6),
+        ("WEBP", "RGB", 6),
+        ("GIF", "RGB", 6),
+        ("MPO", "RGB", 6),  # what phones call JPEG
+    ],
+)
+def test_colours_survive_every_format(face: np.ndarray, file_format: str, mode: str, tolerance: float) -> None:
+    got = read_image(encode(Image.fromarray(face).convert(mode), file_format))
+    assert got.dtype == np.uint8
+    assert got.flags.c_contiguous
+    assert got.shape == face.shape
+    assert np.abs(got.astype(int) - face).mean() <= tolerance
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_16_bit_grey_is_scaled_not_clipped(face: np.ndarray, file_format: str) -> None:
+    grey = np.asarray(Image.fromarray(face).convert("L"))
+    got = read_image(encode(Image.fromarray(grey.astype(np.uint16) * 257), file_format))
+    assert np.array_equal(got, np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_exif_orientation_is_honoured(face: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn 90 degrees clockwise to show"
+    got = read_image(encode(Image.fromarray(face), "PNG", exif=exif))
+    assert np.array_equal(got, np.rot90(face, -1))
+
+
+def test_transparency_is_laid_on_white() -> None:
+    rgba = np.zeros((4, 6, 4), np.uint8)
+    rgba[:, 3:] = (200, 10, 10, 255)
+    expected = np.full((4, 6, 3), 255, np.uint8)
+    expected[:, 3:] = (200, 10, 10)
+    palette = Image.fromarray(np.repeat([[0, 0, 0, 1, 1, 1]], 4, axis=0).astype(np.uint8)).convert("P")
+    palette.putpalette([9, 9, 9, 200, 10, 10])
+    for picture in (rgba, encode(Image.fromarray(rgba), "PNG"), encode(palette, "PNG", transparency=0)):
+        assert np.array_equal(read_image(picture), expected)
+
+
+def test_first_frame_of_an_animation(face: np.ndarray) -> None:
+    frames = [Image.fromarray(face), Image.fromarray(255 - face)]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert np.abs(read_image(data).astype(int) - face).mean() < 6
+
+
+def test_paths_images_and_arrays(face: np.ndarray, tmp_path) -> None:
+    path = tmp_path / "face.png"
+    Image.fromarray(face).save(path)
+    for picture in (path, str(path), path.read_bytes(), Image.fromarray(face), face):
+        assert np.array_equal(read_image(picture), face)
+    assert np.array_equal(read_image(face[..., 0]), read_image(face[..., :1]))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_truncated_files_are_refused(face: np.ndarray, file_format: str, share: float) -> None:
+    data = encode(Image.fromarray(face), file_format)
+    with pytest.raises(ImageError, match=r"damaged or cut off|no picture of a known format"):
+        read_image(data[: int(len(data) * share)])
+
+
+def test_wrong_files_are_named(tmp_path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "notes.jpg").write_text("no picture at all")
+    for name, message in (
+        ("empty.png", "empty.png is empty"),
+        ("notes.jpg", "notes.jpg is no picture of a known format"),
+        ("gone.png", "gone.png: there is no such file"),
+        (".", "got a folder"),
+    ):
+        with pytest.raises(ImageError, match=message):
+            read_image(tmp_path / name)
+    with pytest.raises(ImageError, match="got a URL"):
+        read_image("https://example.org/face.jpg")
+
+
+def test_large_pictures_are_refused_from_the_header() -> None:
+    header = encode(Image.new("1", (8, 8)), "BMP")
+    for side in (7200, 40_000):  # over our limit, and over the one that Pillow itself has
+        data = bytearray(header)
+        data[18:26] = side.to_bytes(4, "little") * 2
+        with pytest.raises(ImageError, match="limit is 50 megapixels"):
+            read_image(bytes(data))  # holds no such pixels: decoding it would say "truncated"
+    with pytest.raises(ImageError, match="limit is 50 megapixels"):
+        read_image(np.broadcast_to(np.uint8(0), (MAX_PIXELS + 1, 1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((4, 4, 3)), "got float64"),
+        (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"got \(0, 4, 3\)"),
+        (np.zeros((1, 4, 4, 3), np.uint8), "got"),
+        (Image.fromarray(np.zeros((4, 4), np.float32)), "floating-point"),
+        (Image.fromarray(np.full((4, 4), 70_000, np.int32)), "outside 0-65535"),
+        (b"", "empty"),
+        (None, "got NoneType"),
+    ],
+)
+def test_other_values_are_refused(picture: object, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        read_image(picture)

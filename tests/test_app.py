@@ -1,0 +1,70 @@
+"""The command a user types: what it says about itself and how it ends when it cannot start."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SETTINGS = ("SPACE_ID", "PORT", "FER_MODEL", "FER_DETECTOR", "GRADIO_SERVER_PORT", "GRADIO_SERVER_NAME")
+
+
+def run_app(root: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    return subprocess.run(
+        [sys.executable, "app.py", *arguments],
+        cwd=root,
+        env=clean | environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_help_names_every_setting(root: Path) -> None:
+    result = run_app(root, "--help")
+    assert result.returncode == 0
+    for flag in ("--model", "--detector", "--host", "--port", "--max-file-size", "FER_MODEL", "FER_DETECTOR"):
+        assert flag in result.stdout
+
+
+def test_taken_port_is_one_line(root: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        result = run_app(root, "--port", str(port))
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert f"127.0.0.1:{port}" in result.stderr and "--port" in result.stderr
+
+
+def test_missing_weights_are_one_line(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    result = run_app(root, "--port", "7999", "--model", str(tmp_path), "--detector", "haar")
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("error: ") and "model.safetensors" in result.stderr
+
+
+@pytest.mark.parametrize("environ", [{"PORT": "many"}, {"GRADIO_SERVER_PORT": "99999"}])
+def test_wrong_environment_is_one_line(root: Path, environ: dict[str, str]) -> None:
+    result = run_app(root, **environ)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "from 1 to 65535" in result.stderr
+
+
+def test_import_costs_nothing(root: Path) -> None:
+    code = (
+        "import os, sys, app, gradio_ui.settings; before = dict(os.environ);"
+        "heavy = {'torch', 'transformers', 'cv2', 'gradio'} & set(sys.modules);"
+        "assert not heavy, heavy; import gradio_ui.annotate, gradio_ui.charts;"
+        "assert 'gradio' not in sys.modules and before == dict(os.environ)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
