@@ -110,7 +110,7 @@ def train(
     with args.main_process_first(desc="loading the dataset"):
         data = load_fer(data_args.dataset, ferplus=data_args.ferplus, skip_bad_rows=data_args.skip_bad_rows)
     if missing := {"train", "validation"} - set(data):
-        raise DataError(f"{data_args.dataset}: expected train and validation splits, got no {' and no '.join(missing)}")
+        raise DataError(f"{data_args.dataset}: expected train and validation, got no {' and no '.join(missing)}")
     source = provenance(data)
     train_split, eval_split = (
         limit(data["train"], data_args.max_train_samples),
