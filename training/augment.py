@@ -8,7 +8,7 @@ views.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +39,11 @@ class AugmentArguments:
                 raise ValueError(f"{name}: expected at most 1, got {getattr(self, name)}")
         if self.erase_min > self.erase_max:
             raise ValueError(f"erase_min ({self.erase_min}) is larger than erase_max ({self.erase_max})")
+
+    def scaled(self, strength: float) -> AugmentArguments:
+        """The same with every strength but the flip's chance multiplied; the sizes of erased boxes stay."""
+        names = ("rotation", "zoom", "shift", "contrast", "brightness", "erase", "mixup_alpha", "cutmix_alpha")
+        return replace(self, **{name: getattr(self, name) * strength for name in names})
 
 
 def uniform(n: int, low: float, high: float, device: torch.device) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers.models.convnext.modeling_convnext import ConvNextDropPath
 from transformers.trainer_callback import ExportableState
 
 
@@ -48,6 +49,27 @@ class HeadFirst(TrainerCallback):
         frozen = (state.epoch or 0.0) < self.epochs - 1e-6
         for name, parameter in kwargs["model"].named_parameters():
             parameter.requires_grad_(not frozen or name.startswith("classifier"))
+
+
+class Calm(TrainerCallback):
+    """Weakens stochastic depth late in a run, as the trainer weakens the augmentation.
+
+    Args:
+        start: the share of the run after which it does.
+        strength: by what the drop rates are multiplied from then on.
+    """
+
+    def __init__(self, start: float, strength: float) -> None:
+        self.start, self.strength = start, strength
+        self.rates: dict[nn.Module, float] = {}
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.rates = {m: m.drop_prob for m in kwargs["model"].modules() if isinstance(m, ConvNextDropPath)}
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        strength = self.strength if state.global_step >= self.start * state.max_steps else 1.0
+        for module, rate in self.rates.items():
+            module.drop_prob = rate * strength  # type: ignore[assignment]
 
 
 class Stopwatch(TrainerCallback, ExportableState):

@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer
+from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import rotate_checkpoints
 
 from training.arguments import TrainingArguments
 from training.augment import AugmentArguments, augment, mix
-from training.callbacks import Averaging, HeadFirst, Stopwatch
+from training.callbacks import Averaging, Calm, HeadFirst, Stopwatch
 from training.labels import FERPLUS_EMOTIONS
 from training.optim import MuonWithAdamW, parameter_groups, two_phase_schedule
 from training.pixels import side
@@ -107,15 +108,25 @@ class ExpressionTrainer(Trainer):
         self.averaging = Averaging(self.model, self.args.ema_decay) if self.args.ema_decay else None
         if self.averaging:
             self.add_callback(self.averaging)
+        if self.args.calm_from < 1:
+            self.add_callback(Calm(self.args.calm_from, self.args.calm_strength))
         if self.args.head_epochs:
             self.add_callback(HeadFirst(self.args.head_epochs))
 
     # --- the objective ---
 
+    def done(self) -> float:
+        """The share of the run that lies behind, 0-1."""
+        return self.state.global_step / max(1, self.state.max_steps)
+
+    def training_augmentation(self) -> AugmentArguments:
+        """This step's strengths: weaker towards the end where asked, when the views should be what is served."""
+        calm = self.done() >= self.args.calm_from
+        return self.augment_args.scaled(self.args.calm_strength) if calm else self.augment_args
+
     def training_size(self) -> int:
         """The side of this step's training pictures, in pixels: smaller, and so cheaper, early on where asked."""
-        done = self.state.global_step / max(1, self.state.max_steps)
-        small = self.args.early_size and done < self.args.early_share
+        small = self.args.early_size and self.done() < self.args.early_share
         return self.args.early_size if small else self.size
 
     def compute_loss(
@@ -132,8 +143,9 @@ class ExpressionTrainer(Trainer):
         pixels = inputs["pixel_values"]
         if model.training:
             with torch.no_grad():
-                images = augment(pixels, self.augment_args, self.training_size())
-                images, partner, share = mix(images, self.augment_args)
+                augment_args = self.training_augmentation()
+                images = augment(pixels, augment_args, self.training_size())
+                images, partner, share = mix(images, augment_args)
                 pixels = (images - self.mean) / self.std
         logits = model(pixel_values=pixels).logits.float()
 
@@ -229,6 +241,9 @@ class ExpressionTrainer(Trainer):
         checkpoint = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
         if self.args.should_save and checkpoint.exists():
             shutil.rmtree(checkpoint)
+        for callback in self.callback_handler.callbacks:  # one that the run's first session did not have yet
+            if isinstance(callback, ExportableState):
+                self.state.stateful_callbacks.setdefault(type(callback).__name__, {})
         limit, self.args.save_total_limit = self.args.save_total_limit, None  # nothing old goes before this is whole
         try:
             with self.averaging.applied(self.model) if self.averaging else contextlib.nullcontext():

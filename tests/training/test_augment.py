@@ -72,3 +72,9 @@ def test_mixed_pixels_match_their_share(kind: str) -> None:
 def test_impossible_strengths_are_refused_by_name(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         AugmentArguments(**bad)
+
+
+def test_scaled_weakens_everything_but_the_flip() -> None:
+    args = AugmentArguments(mixup_alpha=0.4).scaled(0.5)
+    assert (args.flip, args.rotation, args.erase, args.mixup_alpha) == (0.5, 6.0, 0.15, 0.2)
+    assert (args.erase_min, args.erase_max) == (0.125, 0.375)

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from training.arguments import RecipeError, parse_arguments
+from training.augment import AugmentArguments, augment
 from training.data import DataError
 from training.train import class_weight, main, train
 from training.trainer import MANIFEST, TrainingError, last_whole_checkpoint
@@ -79,6 +80,25 @@ def test_learns_what_can_be_learnt(tiny_csv: Path, tmp_path: Path) -> None:
         "--save_only_model", "true",
     )  # fmt: skip
     assert metrics["eval_accuracy"] > 0.9
+
+
+def test_early_pictures_are_small_and_late_views_calm(
+    tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import training.trainer as module
+
+    seen: list[tuple[int, float]] = []
+
+    def spy(pixels: torch.Tensor, args: AugmentArguments, size: int) -> torch.Tensor:
+        seen.append((size, args.rotation))
+        return augment(pixels, args, size)
+
+    monkeypatch.setattr(module, "augment", spy)
+    run_tiny(
+        tiny_csv, tmp_path, "--num_train_epochs", 2, "--early_size", 24, "--early_share", 0.25, "--rotation", 8,
+        "--calm_from", 0.5, "--calm_strength", 0.25, "--drop_path_rate", 0.1,
+    )  # fmt: skip
+    assert seen == [(24, 8)] * 2 + [(48, 8)] * 2 + [(48, 2)] * 4
 
 
 def test_same_seed_same_weights_other_seed_other_weights(tiny_csv: Path, tmp_path: Path) -> None:

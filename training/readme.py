@@ -1,0 +1,69 @@
+"""The figures in the project's README, from the shipped reports alone.
+
+python -m training.readme
+
+writes the block between the two markers anew; run it after packaging or evaluating a shipped model.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from training.report import ReportError, load_report, write_text
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
+COLUMNS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "macro F1", "ece": "calibration error"}
+
+
+def render_figures(models: Path) -> str:
+    """A Markdown table of every shipped model's results, with 95 % bootstrap intervals.
+
+    Args:
+        models: the folder whose sub-folders are packages with a report.json.
+
+    Raises:
+        ReportError: a report cannot be used, or there is none.
+    """
+    lines = [f"| model, pictures | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
+    for path in sorted(models.glob("*/report.json")):
+        report = load_report(path)
+        for result in report["results"]:
+            what = f"`{path.parent.name}` on {result['split']}"
+            what += ", with flips" if result["tta"] == "flip" else ""
+            what += ", without pictures seen in training" if result["subset"] == "unseen_pixels" else ""
+            cells = [f"{what} (n = {result['counts']['pictures']:,})"]
+            for key in COLUMNS:
+                low, high = result["intervals"][key]
+                cells.append(f"{result['metrics'][key]:.3f} ({low:.3f}-{high:.3f})")
+            lines.append(f"| {' | '.join(cells)} |")
+    if len(lines) == 2:
+        raise ReportError(f"{models}: expected at least one package with a report.json, got none")
+    return "\n".join(lines)
+
+
+def with_figures(readme: str, figures: str) -> str:
+    """The README's text with its block of figures replaced.
+
+    Raises:
+        ReportError: the markers are not there.
+    """
+    head, begin, rest = readme.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise ReportError(f"README.md: expected the markers {BEGIN} and {END}")
+    return f"{head}{BEGIN}\n{figures}\n{END}{tail}"
+
+
+def main() -> None:
+    """Write the block."""
+    readme = ROOT / "README.md"
+    try:
+        write_text(with_figures(readme.read_text(encoding="utf-8"), render_figures(ROOT / "model_card")), readme)
+    except ReportError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
