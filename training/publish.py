@@ -15,17 +15,15 @@ import sys
 import tomllib
 from pathlib import Path
 
-from gradio_ui.recognition.classifier import Classifier
 from gradio_ui.recognition.errors import ModelError
 from training.card import TASK, CardError, render_card
 from training.labels import LabelError, canonical_label
-from training.package import PackageError, check
 from training.push import Files, PublishError, add_options, explained, push, tell
 from training.report import ReportError, load_report, sha256_of
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = ("README.md", "config.json", "preprocessor_config.json", "model.safetensors", "report.json")
-OPTIONAL = ("curves.png", "figures/*.png", "onnx/model.onnx", "onnx/model_quantized.onnx")
+OPTIONAL = ("curves.png", "figures/*.png", "figures/*.svg", "onnx/model.onnx", "onnx/model_quantized.onnx")
 PICKLES = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
 SPACE = ("app.py", "gradio_ui", "requirements.txt", "README.md", "LICENSE")
 
@@ -39,6 +37,9 @@ def check_package(folder: Path) -> list[str]:
     Returns:
         Everything that is wrong, a sentence each; empty for a package that may be published.
     """
+    from gradio_ui.recognition.classifier import Classifier
+    from training.package import PackageError, check
+
     if not folder.is_dir():
         return [f"expected a package folder, found nothing at {folder}"]
     problems = []
@@ -55,8 +56,8 @@ def check_package(folder: Path) -> list[str]:
         return [*problems, f"{', '.join(missing)} missing; package the run again"]
     labels = []
     try:
-        labels = list(Classifier.from_pretrained(folder, "cpu").labels)
-        if labels != sorted({canonical_label(name) for name in labels}, key=labels.index):
+        labels = list(Classifier.from_pretrained(folder, device="cpu").labels)
+        if len(set(labels)) < len(labels) or labels != [canonical_label(name) for name in labels]:
             problems.append(f"config.json: expected the label names of training.labels, each once, got {labels}")
         check(folder, labels, float("inf"))
     except (ModelError, LabelError, PackageError, OSError, ValueError) as error:
@@ -66,6 +67,7 @@ def check_package(folder: Path) -> list[str]:
 
 def _check_report(folder: Path, labels: list[str]) -> list[str]:
     from huggingface_hub import ModelCard
+    from yaml import YAMLError
 
     try:
         report = load_report(folder / "report.json")
@@ -87,7 +89,7 @@ def _check_report(folder: Path, labels: list[str]) -> list[str]:
             if data.get(key) != value
         ]
         problems += [f"README.md: expected {key} in the metadata" for key in ("license", "tags") if not data.get(key)]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, YAMLError) as error:
         problems.append(f"README.md: its metadata cannot be used: {error}")
     if text != card:
         problems.append("README.md: is not what report.json says; run python -m training.card on the folder")
@@ -115,6 +117,7 @@ def space_files(root: Path, model_id: str) -> Files:
         PublishError: a file is missing, or the front matter of README.md is not that of a Gradio Space.
     """
     from huggingface_hub import SpaceCard
+    from yaml import YAMLError
 
     files: dict[str, Path | bytes] = {}
     for name in SPACE:
@@ -125,12 +128,11 @@ def space_files(root: Path, model_id: str) -> Files:
                 files[path.relative_to(root).as_posix()] = path
     try:
         card = SpaceCard((root / "README.md").read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, YAMLError) as error:
         raise PublishError(f"README.md: its front matter cannot be used: {error}") from error
-    if (sdk := card.data.get("sdk")) != "gradio" or (app := card.data.get("app_file")) not in files:
-        raise PublishError(
-            f"README.md: expected sdk: gradio and app_file: app.py in the front matter, got {sdk}, {app}"
-        )
+    found = {key: card.data.get(key) for key in ("sdk", "app_file")}
+    if found != {"sdk": "gradio", "app_file": "app.py"}:
+        raise PublishError(f"README.md: expected sdk: gradio and app_file: app.py in the front matter, got {found}")
     card.data["models"] = [model_id]
     return files | {"README.md": str(card).encode()}
 

@@ -89,9 +89,10 @@ def push(
         raise PublishError("expected --create_pr or --revision, got both; a pull request is against main")
     if not dry_run and get_token() is None:
         raise PublishError("expected a token of the Hub, found none: set HF_TOKEN or log in with `hf auth login`")
-    api, repo, branch = HfApi(), {"repo_id": repo_id, "repo_type": repo_type}, revision or "main"
+    api = HfApi()
+    repo: dict[str, Any] = {"repo_id": repo_id, "repo_type": repo_type}
     with explained(repo_id):
-        remote = _look_up(api, repo, branch)
+        remote = _look_up(api, repo, revision or "main")
         changed = sorted(path for path, source in files.items() if not _same(source, remote.files.get(path)))
         deleted = sorted(remote.files.keys() - files.keys() - {KEPT})
         if private and remote.private is False:

@@ -29,14 +29,16 @@ class Client:
     def __init__(self, hub: HubServer, folder: Path) -> None:
         self.hub, self.folder, self.waits = hub, folder, []
 
-    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, cwd: Path = Path(__file__).parents[2], **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         """Runs python with these arguments against the Hub."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "FER_"))}
         clean |= {"HF_ENDPOINT": self.hub.endpoint, "HF_TOKEN": self.hub.token, "HF_HUB_DISABLE_XET": "1"}
         clean |= {"HF_HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
         return subprocess.run(
             [sys.executable, *arguments],
-            cwd=Path(__file__).parents[2],
+            cwd=cwd,
             env=clean | environ,
             capture_output=True,
             text=True,
@@ -86,6 +88,11 @@ def published_package(tiny_csv: Path, tmp_path_factory: pytest.TempPathFactory) 
 
     run = make_run(tmp_path_factory.mktemp("run"))
     return package(run, tmp_path_factory.mktemp("model_card") / "fer2013", PackageArguments(dataset=str(tiny_csv)))
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    """Every file of a folder by its path in it."""
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi, SpaceCard
 
-from tests.hub.conftest import Client
+from tests.hub.conftest import Client, files_of
 from tests.hub_server import Fault, HubServer
 from training.publish import main, space_files
-from training.push import PublishError
+from training.push import PublishError, push
 
 ARGUMENTS = ["--space", "tester/space", "--model", "tester/faces"]
 
@@ -36,6 +36,35 @@ def test_the_app_without_weights_and_tests(hub: HubServer, model: str, root: Pat
     card = SpaceCard(space.files["README.md"].decode())
     assert (card.data.sdk, card.data.app_file, card.data["models"]) == ("gradio", "app.py", ["tester/faces"])
     assert card.text.strip() == SpaceCard((root / "README.md").read_text()).text.strip()
+
+
+RUN = """
+import sys
+import gradio
+
+gradio.Blocks.launch = lambda page, **_: print(page.get_config_file())
+sys.argv = ["app.py", "--port", "7968", "--detector", "haar"]
+import app
+
+app.main()
+"""
+
+
+@pytest.mark.slow
+def test_the_space_starts_from_what_it_was_given(
+    hub: HubServer, client: Client, package: Path, tmp_path: Path
+) -> None:
+    commit = push("tester/faces", files_of(package), message="first").commit
+    main(ARGUMENTS)
+    space = hub.repos["space", "tester/space"]
+    for name, content in space.files.items():
+        (tmp_path / "space" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "space" / name).write_bytes(content)
+    pinned = {name: variable["value"] for name, variable in space.variables.items()}
+    result = client.run("-c", RUN, cwd=tmp_path / "space", **pinned)
+    assert result.returncode == 0, result.stderr
+    assert "tester/faces" in result.stdout and str(commit) in result.stdout
+    assert "warning" not in result.stderr
 
 
 def test_again_changes_only_the_pin(hub: HubServer, model: str) -> None:
