@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -241,9 +241,10 @@ class ExpressionTrainer(Trainer):
         checkpoint = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
         if self.args.should_save and checkpoint.exists():
             shutil.rmtree(checkpoint)
-        for callback in self.callback_handler.callbacks:  # one that the run's first session did not have yet
-            if isinstance(callback, ExportableState):
-                self.state.stateful_callbacks.setdefault(type(callback).__name__, {})
+        stored = cast(dict[str, Any], self.state.stateful_callbacks)
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, ExportableState):  # the library fails on one that the first session did not have
+                stored.setdefault(type(callback).__name__, {})
         limit, self.args.save_total_limit = self.args.save_total_limit, None  # nothing old goes before this is whole
         try:
             with self.averaging.applied(self.model) if self.averaging else contextlib.nullcontext():
