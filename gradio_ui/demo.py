@@ -10,17 +10,18 @@ from gradio_ui import charts
 from gradio_ui.about_tab import KEPT_MINUTES, about_tab
 from gradio_ui.image_tab import STATIC, image_tab
 from gradio_ui.settings import Settings
+from gradio_ui.video_tab import video_tab
 from gradio_ui.webcam_tab import webcam_tab
 
 TITLE = "Facial expression recognition"
-PURPOSE = "Reads the apparent expression of every face, in a picture or live. Nothing is stored."
+PURPOSE = "Reads the apparent expression of every face, in a picture, a video or live. Nothing is stored."
 
 
 def build_demo(recognizer: Any, settings: Settings) -> gr.Blocks:
     """Builds the page; nothing is loaded or served yet.
 
     Args:
-        recognizer: an `EmotionRecognizer`, or anything with its call, `labels`, `source` and `detector`.
+        recognizer: an `EmotionRecognizer`, or anything with its call, `explain`, `labels`, `source` and `detector`.
         settings: what the app was started with.
     """
     sweep = KEPT_MINUTES * 60 // 2  # a file is gone after its age plus at most one round of the sweep
@@ -32,6 +33,8 @@ def build_demo(recognizer: Any, settings: Settings) -> gr.Blocks:
             image_tab(recognizer, settings)
         with gr.Tab("Webcam", id="webcam"):
             webcam_tab(recognizer)
+        with gr.Tab("Video", id="video"):
+            video_tab(recognizer, settings)
         with gr.Tab("About", id="about"):
             about_tab(recognizer)
     # Two pictures at a time keep two cores busy; a longer queue than 32 is better told than waited for.

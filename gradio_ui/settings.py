@@ -28,7 +28,8 @@ class Settings:
         detector: "auto", "yunet", "haar" or the path of a YuNet .onnx file.
         host: address to listen on; 0.0.0.0 is every address of the machine.
         port: TCP port, 1-65535.
-        max_file_size: largest upload, as a number and a unit: "25mb".
+        max_file_size: largest upload, as a number and a unit: "500mb".
+        max_video_minutes: longest video that is analysed, in minutes.
 
     Raises:
         SettingsError: A value is out of range or names a file that is not there.
@@ -38,7 +39,8 @@ class Settings:
     detector: str = "auto"
     host: str = "127.0.0.1"
     port: int = 7860
-    max_file_size: str = "25mb"
+    max_file_size: str = "500mb"
+    max_video_minutes: float = 20
 
     def __post_init__(self) -> None:
         if not self.model.strip():
@@ -52,7 +54,9 @@ class Settings:
         if not 1 <= self.port <= 65535:
             raise SettingsError(f"port: expected a number from 1 to 65535, got {self.port}")
         if not re.fullmatch(r"[1-9]\d*(kb|mb|gb)", self.max_file_size):
-            raise SettingsError(f"max_file_size: expected a size such as 25mb, got {self.max_file_size!r}")
+            raise SettingsError(f"max_file_size: expected a size such as 500mb, got {self.max_file_size!r}")
+        if not 0 < self.max_video_minutes < float("inf"):
+            raise SettingsError(f"max_video_minutes: expected a number above 0, got {self.max_video_minutes}")
 
     def require_free_port(self) -> None:
         """Ends early, before the slow loading, where the port cannot be had.
@@ -88,7 +92,7 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
     port = environ.get("GRADIO_SERVER_PORT") or environ.get("PORT") or str(default.port)
     parser = argparse.ArgumentParser(
         prog="app.py",
-        description="Recognise apparent facial expressions in pictures and live on a webcam, in the browser.",
+        description="Recognise apparent facial expressions in pictures, videos and live on a webcam, in the browser.",
     )
     add = parser.add_argument
     add(
@@ -113,11 +117,21 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
         "--max-file-size",
         default=environ.get("FER_MAX_FILE_SIZE") or default.max_file_size,
         metavar="SIZE",
-        help="largest picture that may be uploaded [FER_MAX_FILE_SIZE; default: %(default)s]",
+        help="largest picture or video that may be uploaded [FER_MAX_FILE_SIZE; default: %(default)s]",
+    )
+    add(
+        "--max-video-minutes",
+        default=environ.get("FER_MAX_VIDEO_MINUTES") or default.max_video_minutes,
+        metavar="MINUTES",
+        help="longest video that is analysed [FER_MAX_VIDEO_MINUTES; default: %(default)s]",
     )
     values = vars(parser.parse_args(argv))
-    try:
-        values["port"] = int(values["port"])
-    except ValueError:
-        raise SettingsError(f"port: expected a number from 1 to 65535, got {values['port']!r}") from None
+    for name, kind, expected in (
+        ("port", int, "a number from 1 to 65535"),
+        ("max_video_minutes", float, "a number above 0"),
+    ):
+        try:
+            values[name] = kind(values[name])
+        except ValueError:
+            raise SettingsError(f"{name}: expected {expected}, got {values[name]!r}") from None
     return Settings(**values)

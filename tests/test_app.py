@@ -28,7 +28,8 @@ def run_app(root: Path, *arguments: str, **environ: str) -> subprocess.Completed
 def test_help_names_every_setting(root: Path) -> None:
     result = run_app(root, "--help")
     assert result.returncode == 0
-    for flag in ("--model", "--detector", "--host", "--port", "--max-file-size", "FER_MODEL", "FER_DETECTOR"):
+    limits = ("--max-file-size", "--max-video-minutes")
+    for flag in ("--model", "--detector", "--host", "--port", *limits, "FER_MODEL", "FER_DETECTOR"):
         assert flag in result.stdout
 
 

@@ -6,6 +6,7 @@ recognizer("portrait.jpg").to_dicts()
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from .classifier import Classifier
 from .crop import crop_face
 from .detector import Detector, WholePictureDetector, load_detector
+from .errors import ImageError, SaliencyError
 from .hub import ModelSource, resolve_model
 from .image_io import Picture, read_image
 from .types import Faces, Recognition
@@ -77,15 +79,72 @@ class EmotionRecognizer:
         Raises:
             ImageError: the picture cannot be read.
         """
-        frame = read_image(picture)
-        detector = self._whole if whole_picture else self.detector
-        faces = detector(frame)
+        frame, faces, crops = self._find(picture, whole_picture)
         return Recognition(
             faces=faces,
-            probabilities=self.classifier(self._crops(frame, faces, detector.name)),
+            probabilities=self.classifier(crops),
             labels=self.labels,
             size=(frame.shape[1], frame.shape[0]),
         )
+
+    def batch(self, pictures: Sequence[Picture], *, whole_picture: bool = False) -> list[Recognition | ImageError]:
+        """Recognises several pictures with one pass of the classifier; of each only the faces are kept in memory.
+
+        Args:
+            pictures: as for the call.
+            whole_picture: as for the call.
+
+        Returns:
+            For each picture its result, or the error that reading it ended in.
+        """
+        found: list[tuple[Faces, tuple[int, int]] | ImageError] = []
+        crops: list[np.ndarray] = []
+        for picture in pictures:
+            try:
+                frame, faces, cut = self._find(picture, whole_picture)
+            except ImageError as error:
+                found.append(error)
+            else:
+                found.append((faces, (frame.shape[1], frame.shape[0])))
+                crops += cut
+        rows = iter(self.classifier(crops))
+        probabilities = (np.array([next(rows) for _ in one[0].confidence]) for one in found if isinstance(one, tuple))
+        return [
+            one
+            if isinstance(one, ImageError)
+            else Recognition(one[0], next(probabilities).reshape(-1, len(self.labels)), self.labels, one[1])
+            for one in found
+        ]
+
+    def explain(
+        self, picture: Picture, face: int, label: str, *, whole_picture: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Shows where the classifier looked for one label on one face.
+
+        Args:
+            picture: as for the call.
+            face: its place in the result of the call on the same picture, from 0.
+            label: one of `labels`; it need not be the most probable one.
+            whole_picture: as for the call.
+
+        Returns:
+            The face's crop, (h, w, 3) uint8 RGB, as the classifier takes it, and the map of it, (h, w) float32 in 0-1,
+            where 1 is the part that spoke most for the label.
+
+        Raises:
+            ImageError: the picture cannot be read.
+            SaliencyError: there is no such face or label, or the classifier is of a kind that gives no map.
+        """
+        _, _, crops = self._find(picture, whole_picture)
+        if not 0 <= face < len(crops):
+            raise SaliencyError(f"expected the number of one of {len(crops)} faces, counted from 0, got {face}")
+        return crops[face], self.classifier.saliency(crops[face], label)
+
+    def _find(self, picture: Picture, whole_picture: bool) -> tuple[np.ndarray, Faces, list[np.ndarray]]:
+        frame = read_image(picture)
+        detector = self._whole if whole_picture else self.detector
+        faces = detector(frame)
+        return frame, faces, self._crops(frame, faces, detector.name)
 
     def _crops(self, frame: np.ndarray, faces: Faces, detector: str) -> list[np.ndarray]:
         if detector == self._whole.name:

@@ -1,0 +1,209 @@
+"""Faces over time: stable ids, probabilities smoothed over elapsed seconds, labels that do not flicker.
+
+session = ExpressionSession(recognizer.labels, time_constant=0.5)
+for seconds, frame in ...:
+    for face in session.update(recognizer(frame), seconds): ...
+session.summary()
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .types import Faces, Recognition
+
+LOST_SECONDS = 2.0  # a face that is away for longer comes back as a new one
+HYSTERESIS = 0.1  # probability by which another label must lead before it replaces the shown one
+FIRST_SIGHT = 0.04  # seconds that a face's first frame counts for, so that a single frame has a share of time too
+_INSTANT = 1e-6  # seconds
+
+
+class FaceTracker:
+    """Gives every face an id that stays with it from frame to frame, by ByteTrack (https://arxiv.org/abs/2110.06864).
+
+    One per video or viewer; not safe to share between threads.
+    """
+
+    def __init__(self) -> None:
+        from trackers import ByteTrackTracker
+
+        # Both detectors return only what they are sure of, so every face may start a track; none is merely "likely".
+        self._tracker = ByteTrackTracker(
+            lost_track_buffer=round(30 * LOST_SECONDS),  # in frames of a nominal 30 per second
+            track_activation_threshold=0.0,
+            high_conf_det_threshold=0.0,
+            minimum_consecutive_frames=1,
+            minimum_iou_threshold=0.1,
+        )
+        self._seconds = -math.inf
+
+    def update(self, faces: Faces, seconds: float) -> Faces:
+        """Tracks the faces of the next frame.
+
+        Args:
+            faces: of one frame.
+            seconds: the frame's time, later than that of the frame before; gaps may be of any length.
+
+        Returns:
+            The same faces in the same order with `tracker_id` (n,) int64, counted from 1.
+
+        Raises:
+            ValueError: the time is not later than that of the frame before.
+        """
+        import supervision as sv
+
+        if not seconds > self._seconds:
+            raise ValueError(f"expected a frame later than {self._seconds:.3f} s, got {seconds:.3f} s; reset() first")
+        self._seconds = seconds
+        ids = np.full(len(faces), -1)
+        # ByteTrack names a face only when it sees it again, so a new face is shown to it twice at once.
+        for moment in (seconds, seconds + _INSTANT):
+            detections = sv.Detections(faces.xyxy, confidence=faces.confidence, data={"index": np.arange(len(faces))})
+            found = self._tracker.update(detections, timestamp=moment)
+            if len(found):
+                ids[found.data["index"]] = found.tracker_id
+            if (ids >= 0).all():
+                break
+        return replace(faces, tracker_id=ids + 1)
+
+    def reset(self) -> None:
+        """Forgets all faces; ids start at 1 again."""
+        self._tracker.reset()
+        self._seconds = -math.inf
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """One face at one moment.
+
+    Attributes:
+        seconds: time of the frame.
+        face: the stable id, counted from 1.
+        box: left, top, right, bottom in pixels of the frame.
+        confidence: the detector's, 0-1.
+        label: the shown one; changes only when the evidence does.
+        probabilities: (C,) float32, smoothed.
+        raw: (C,) float32, of this frame alone.
+    """
+
+    seconds: float
+    face: int
+    box: list[float]
+    confidence: float
+    label: str
+    probabilities: np.ndarray
+    raw: np.ndarray
+
+
+@dataclass
+class _State:
+    seconds: float
+    probabilities: np.ndarray
+    label: int
+
+
+class ExpressionSession:
+    """Follows the apparent expressions of all faces of one video or viewer, in memory that does not grow with time.
+
+    Args:
+        labels: the C emotion names in the model's order.
+        time_constant: seconds after which a changed expression is shown to 63 %; 0 shows every frame as it is.
+
+    Raises:
+        ValueError: the time constant is negative.
+    """
+
+    def __init__(self, labels: tuple[str, ...], time_constant: float = 0.5) -> None:
+        if not time_constant >= 0:
+            raise ValueError(f"time_constant: expected 0 or more seconds, got {time_constant}")
+        self.labels = labels
+        self.time_constant = time_constant
+        self._tracker = FaceTracker()
+        self._states: dict[int, _State] = {}
+        self._seconds: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(len(labels)))
+
+    def update(self, recognition: Recognition, seconds: float) -> list[TrackedFace]:
+        """Takes in the next frame's result.
+
+        Args:
+            recognition: with the labels of this session.
+            seconds: the frame's time, later than that of the frame before.
+
+        Returns:
+            Its faces in the same order.
+
+        Raises:
+            ValueError: the time is not later than that of the frame before.
+        """
+        faces = self._tracker.update(recognition.faces, seconds)
+        assert faces.tracker_id is not None  # noqa: S101 - for the type checker
+        self._states = {i: s for i, s in self._states.items() if seconds - s.seconds <= LOST_SECONDS}
+        return [
+            TrackedFace(
+                seconds=seconds,
+                face=int(face),
+                box=[float(v) for v in box],
+                confidence=float(confidence),
+                label=self.labels[(state := self._follow(int(face), raw, seconds)).label],
+                probabilities=state.probabilities,
+                raw=raw,
+            )
+            for face, box, confidence, raw in zip(
+                faces.tracker_id, faces.xyxy, faces.confidence, recognition.probabilities, strict=True
+            )
+        ]
+
+    def _follow(self, face: int, raw: np.ndarray, seconds: float) -> _State:
+        last = self._states.get(face)
+        best = int(raw.argmax())
+        if last is None:
+            state = _State(seconds, raw, best)
+            self._seconds[face][best] += FIRST_SIGHT
+        else:
+            elapsed = seconds - last.seconds
+            self._seconds[face][last.label] += elapsed
+            if self.time_constant == 0:
+                state = _State(seconds, raw, best)
+            else:
+                # Exponential in seconds: the same answer whatever the frame rate.
+                weight = -math.expm1(-elapsed / self.time_constant)
+                smooth = last.probabilities + np.float32(weight) * (raw - last.probabilities)
+                best = int(smooth.argmax())
+                leads = smooth[best] - smooth[last.label] > HYSTERESIS
+                state = _State(seconds, smooth, best if leads else last.label)
+        self._states[face] = state
+        return state
+
+    def summary(self) -> dict[str, Any]:
+        """What was seen so far, ready for JSON.
+
+        Returns:
+            "dominant": the label shown for the longest time over all faces, or None where there was no face;
+            "seconds": the time all faces were seen, added up; "shares": label -> share of that time in 0-1;
+            "faces": for each face its id as "face" and the same three, the longest seen first.
+        """
+        everyone = np.sum(list(self._seconds.values()), axis=0) if self._seconds else np.zeros(len(self.labels))
+        longest = sorted(self._seconds, key=lambda face: -self._seconds[face].sum())
+        return self._totals(everyone) | {
+            "faces": [{"face": face} | self._totals(self._seconds[face]) for face in longest]
+        }
+
+    def _totals(self, seconds: np.ndarray) -> dict[str, Any]:
+        total = float(seconds.sum())
+        shares = seconds / total if total else seconds
+        return {
+            "dominant": self.labels[int(seconds.argmax())] if total else None,
+            "seconds": total,
+            "shares": {label: float(share) for label, share in zip(self.labels, shares, strict=True)},
+        }
+
+    def reset(self) -> None:
+        """Forgets all faces and times."""
+        self._tracker.reset()
+        self._states.clear()
+        self._seconds.clear()

@@ -1,0 +1,302 @@
+"""Video files, read and written frame by frame with PyAV; memory does not grow with their length.
+
+with VideoReader("talk.mov") as reader, VideoWriter("out.mp4", reader) as writer:
+    for frame in reader:
+        writer.write(frame, drawn_on(frame.image))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import VideoError
+from .image_io import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    import av
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+
+SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi")
+_ACCEPTED = "an MP4, MOV, WebM, AVI or MKV file"
+# FFmpeg knows formats that are lists of other files and addresses; a renamed one must open none of them.
+_SAFE = {"format_whitelist": "mov,mp4,matroska,webm,avi", "protocol_whitelist": "file"}
+_MP4_SOUND = {"aac", "mp3", "opus", "flac"}  # codecs that browsers play from an MP4 file, copied as they are
+_BT709 = 1  # in H.264's tables of colour spaces
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """One frame as it is meant to be seen.
+
+    Attributes:
+        image: (h, w, 3) uint8 RGB, turned upright.
+        seconds: when it is shown, counted from the start of the file.
+        pts: the same in units of the reader's `time_base`.
+    """
+
+    image: np.ndarray
+    seconds: float
+    pts: int
+
+
+class VideoReader:
+    """Reads the frames of a video in order; a context manager and an iterator to go through once.
+
+    Args:
+        path: an MP4, MOV, WebM, AVI or MKV file, recognised by its content.
+
+    Attributes:
+        duration: seconds, or None where the file does not say.
+        time_base: seconds per unit of `VideoFrame.pts`.
+        rate: average frames per second.
+        problem: after reading, one sentence on what could not be read; "" for a sound file.
+
+    Raises:
+        VideoError: the file is missing, empty, of another kind, without pictures, too large, or damaged at its head.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        import av
+
+        self.path = Path(path)
+        self._container = _open(self.path)
+        self._stream = next((s for s in self._container.streams.video if not _is_cover(s)), None)
+        if self._stream is None:
+            self.close()
+            raise VideoError(f"{self.path.name} has no pictures, only sound. Expected {_ACCEPTED} with a video track.")
+        codec = self._stream.codec_context
+        if codec.width * codec.height > MAX_PIXELS:
+            self.close()
+            raise VideoError(
+                f"{self.path.name}: its frames have {codec.width}x{codec.height} pixels. "
+                f"The limit is {MAX_PIXELS // 1_000_000} megapixels; make them smaller first."
+            )
+        self._stream.thread_type = "AUTO"
+        self.time_base: Fraction = self._stream.time_base or Fraction(1, 90_000)
+        self.rate: Fraction = self._stream.average_rate or Fraction(25)
+        length = self._container.duration
+        self.duration = length / av.time_base if length else None
+        self.start = (self._container.start_time or 0) / av.time_base
+        self.problem = ""
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Yields the frames at strictly growing times.
+
+        Raises:
+            VideoError: not one frame can be read.
+        """
+        pts, damaged = None, 0
+        step = max(1, round(1 / (self.rate * self.time_base)))
+        start = round(self.start / self.time_base)
+        size = None
+        for frame in self._decode():
+            if frame is None:
+                damaged += 1
+                continue
+            own = frame.pts - start if frame.pts is not None else (0 if pts is None else pts + step)
+            if pts is not None and own <= pts:
+                continue
+            pts = own
+            size = size or (frame.width, frame.height)  # a stream may change its size on the way; its output may not
+            image: np.ndarray = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+            if turns := round(frame.rotation / 90) % 4:
+                image = np.ascontiguousarray(np.rot90(image, turns))
+            yield VideoFrame(image, float(pts * self.time_base), pts)
+        if pts is None:
+            raise VideoError(f"{self.path.name} is damaged: no frame can be read. Save or download it again.")
+        reached = float((pts + step) * self.time_base)
+        if self.duration and reached < 0.95 * self.duration - 0.5:
+            self.problem = (
+                f"The video breaks off after {reached:.1f} of {self.duration:.1f} seconds: damaged or cut off. "
+                "The result covers what could be read."
+            )
+        elif damaged:
+            self.problem = f"Damaged frames were left out: {damaged}."
+
+    def _decode(self) -> Iterator[av.VideoFrame | None]:
+        """The decoded frames; None for each piece that cannot be decoded, after which decoding goes on."""
+        import av
+
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    yield from packet.decode()  # type: ignore[misc]
+                except av.error.InvalidDataError:
+                    yield None
+        except av.error.FFmpegError:
+            yield None  # the container itself ends in the middle
+
+    def close(self) -> None:
+        """Releases the file."""
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class VideoWriter:
+    """Writes an H.264 MP4 file that browsers play, with the timing and the sound of the video it is made from.
+
+    As a context manager it leaves a whole file, or none where an exception passes through.
+
+    Args:
+        path: of the new file.
+        source: where its frames come from.
+    """
+
+    def __init__(self, path: str | Path, source: VideoReader) -> None:
+        import av
+
+        self.path = Path(path)
+        self._part = self.path.with_name(f".{self.path.name}.part")
+        self._source = source
+        self._container: OutputContainer = av.open(
+            str(self._part), "w", format="mp4", options={"movflags": "+faststart"}
+        )
+        self._stream = self._container.add_stream("libx264", options={"preset": "veryfast", "crf": "23"})
+        self._stream.thread_type = "AUTO"
+        self._sound = _Sound(source, self._container)
+        self._empty = True
+
+    def write(self, frame: VideoFrame, image: np.ndarray) -> None:
+        """Adds one frame.
+
+        Args:
+            frame: of the source; gives the time.
+            image: (h, w, 3) uint8 RGB, always of the same size; what is shown instead. H.264 needs even sides: an odd
+                row or column at the end is left out.
+        """
+        import av
+
+        picture = av.VideoFrame.from_ndarray(image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2])
+        codec = self._stream.codec_context
+        if self._empty:
+            self._empty = False
+            codec.width, codec.height, codec.pix_fmt = picture.width, picture.height, "yuv420p"
+            codec.framerate, codec.time_base = self._source.rate, self._source.time_base
+            codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
+        picture = picture.reformat(format="yuv420p", dst_colorspace=_BT709)
+        picture.pts, picture.time_base = frame.pts, self._source.time_base
+        self._container.mux(self._stream.encode(picture))
+        self._sound.copy_until(frame.seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and not self._empty:
+                self._container.mux(self._stream.encode(None))
+                self._sound.copy_until(math.inf)
+                self._container.close()
+                self._part.replace(self.path)
+        finally:
+            self._sound.close()
+            self._container.close()
+            self._part.unlink(missing_ok=True)
+
+
+class _Sound:
+    """Carries the first sound track over, packet by packet beside the pictures so that nothing piles up."""
+
+    def __init__(self, source: VideoReader, target: OutputContainer) -> None:
+        self._container = _open(source.path)
+        self._target = target
+        self._start = source.start
+        self._packets: Iterator[av.Packet] = iter(())
+        self._next: av.Packet | None = None
+        self._last = -math.inf
+        if not self._container.streams.audio:
+            return
+        stream: AudioStream = self._container.streams.audio[0]
+        self._copied = stream.codec_context.name in _MP4_SOUND
+        if self._copied:
+            self._output: Any = target.add_stream_from_template(stream)
+        else:
+            self._output = target.add_stream("aac", rate=min(stream.rate or 48_000, 48_000))
+        self._packets = self._container.demux(stream)
+        self._advance()
+
+    def copy_until(self, seconds: float) -> None:
+        """Carries over all sound up to a time, counted from the start of the file."""
+        while (packet := self._next) is not None:
+            if packet.pts is not None and float(packet.pts * packet.time_base) - self._start > seconds:
+                return
+            self._carry(packet)
+            self._advance()
+
+    def _carry(self, packet: av.Packet) -> None:
+        import av
+
+        if self._copied:
+            # A damaged file may jump back in time, which MP4 cannot hold.
+            if packet.dts is not None and packet.pts is not None and packet.dts > self._last:
+                self._last = packet.dts
+                shift = round(self._start / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, self._output
+                self._target.mux(packet)
+            return
+        try:
+            frames: list[Any] = packet.decode()
+        except av.error.InvalidDataError:
+            return  # a damaged piece of sound is silence
+        if packet.size == 0:
+            frames.append(None)  # the end: the encoder gives what it holds back
+        for frame in frames:
+            if frame is not None and frame.pts is not None:
+                frame.pts -= round(self._start / frame.time_base)
+            self._target.mux(self._output.encode(frame))
+
+    def _advance(self) -> None:
+        import av
+
+        try:
+            self._next = next(self._packets, None)
+        except av.error.FFmpegError:  # cut off; the pictures tell
+            self._next = None
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def _open(path: Path) -> InputContainer:
+    import av
+
+    name = path.name
+    try:
+        if path.stat().st_size == 0:
+            raise VideoError(f"{name} is empty (0 bytes). Save or download it again.")
+        # A path that FFmpeg cannot take for an address or an option.
+        return av.open(f"file:{path.resolve()}", container_options=_SAFE)
+    except (FileNotFoundError, NotADirectoryError):
+        raise VideoError(f"{name}: there is no such file. Check the path.") from None
+    except (PermissionError, IsADirectoryError):
+        raise VideoError(f"{name} may not be read. Expected {_ACCEPTED}.") from None
+    except av.error.FFmpegError as error:
+        raise VideoError(
+            f"{name} cannot be read as a video ({error.strerror}). Expected {_ACCEPTED}; "
+            "it may be another kind of file with a changed name, or cut off. Save or download it again."
+        ) from None
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether the pictures of a stream are only the cover of a piece of music."""
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)

@@ -1,0 +1,140 @@
+"""Ids that stay, probabilities that follow time and not frames, labels that do not flicker."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from gradio_ui.recognition.tracker import ExpressionSession, FaceTracker
+from gradio_ui.recognition.types import Faces, Recognition
+
+LABELS = ("happy", "sad", "neutral")
+
+
+def faces_at(*centres: tuple[float, float], side: float = 80) -> Faces:
+    xyxy = np.array([(x - side / 2, y - side / 2, x + side / 2, y + side / 2) for x, y in centres], np.float32)
+    return Faces(xyxy.reshape(-1, 4), np.full(len(centres), 0.9, np.float32))
+
+
+def seen(*probabilities: tuple[float, ...], centre: float = 100) -> Recognition:
+    faces = faces_at(*[(centre + 200 * i, 100) for i in range(len(probabilities))])
+    return Recognition(faces, np.array(probabilities, np.float32).reshape(-1, len(LABELS)), LABELS, (640, 480))
+
+
+def test_ids_follow_moving_faces_from_the_first_frame_in_any_order() -> None:
+    tracker = FaceTracker()
+    noise = np.random.default_rng(0)
+    for step in range(40):
+        centres = [(100 + 4 * step, 100), (400 - 2 * step, 300)] + [(550, 400)] * (step >= 20)
+        order = noise.permutation(len(centres))
+        faces = faces_at(*[np.add(centres[i], noise.normal(0, 1.5, 2)) for i in order])
+        tracked = tracker.update(faces, step / 15)
+        assert tracked.xyxy is faces.xyxy
+        assert tracked.tracker_id is not None
+        if step == 0:
+            first = {int(i): int(t) for i, t in zip(order, tracked.tracker_id, strict=True)}
+            assert set(first.values()) == {1, 2}
+        assert [int(t) for t in tracked.tracker_id] == [(first | {2: 3})[int(i)] for i in order]
+
+
+def test_no_face_is_no_id() -> None:
+    tracked = FaceTracker().update(Faces.empty(), 0.0)
+    assert tracked.tracker_id is not None and tracked.tracker_id.shape == (0,)
+
+
+@pytest.mark.parametrize("rate", [5, 30])
+def test_a_face_turned_away_for_a_second_keeps_its_id(rate: int) -> None:
+    tracker = FaceTracker()
+    ids = []
+    for step in range(4 * rate):
+        away = 1.5 <= step / rate < 2.6
+        ids += list(
+            tracker.update(faces_at() if away else faces_at((100 + step * 10 / rate, 100)), step / rate).tracker_id
+        )
+    assert set(ids) == {1}
+
+
+def test_a_face_that_was_away_for_long_is_a_new_one() -> None:
+    tracker = FaceTracker()
+    tracker.update(faces_at((100, 100)), 0.0)
+    tracker.update(faces_at(), 5.0)
+    assert tracker.update(faces_at((100, 100)), 5.1).tracker_id.tolist() == [2]
+
+
+@pytest.mark.parametrize("rate", [10, 25])
+def test_two_faces_crossing_keep_their_ids(rate: int) -> None:
+    """They pass each other; while the front one covers the other, the detector sees only one."""
+    tracker = FaceTracker()
+    noise = np.random.default_rng(1)
+    for step in range(4 * rate):
+        right, left = 100 + 100 * step / rate, 500 - 100 * step / rate
+        centres = [(right, 200), (left, 215)]
+        hidden = abs(right - left) < 30
+        faces = faces_at(*[np.add(c, noise.normal(0, 1, 2)) for c in centres[: 1 if hidden else 2]])
+        ids = tracker.update(faces, step / rate).tracker_id.tolist()
+        assert ids == [1, 2][: len(ids)], step / rate
+
+
+def test_time_must_grow() -> None:
+    tracker = FaceTracker()
+    tracker.update(faces_at((100, 100)), 1.0)
+    with pytest.raises(ValueError, match=r"later than 1\.000 s, got 1\.000 s"):
+        tracker.update(faces_at((100, 100)), 1.0)
+    tracker.reset()
+    assert tracker.update(faces_at((300, 100)), 0.0).tracker_id.tolist() == [1]
+
+
+@pytest.mark.parametrize("rate", [5, 25, 60])
+def test_smoothing_depends_on_seconds_not_on_frames(rate: int) -> None:
+    session = ExpressionSession(LABELS, time_constant=0.5)
+    session.update(seen((1, 0, 0)), 0.0)
+    for step in range(1, rate + 1):
+        (face,) = session.update(seen((0, 1, 0)), step / rate)
+    assert face.probabilities[0] == pytest.approx(np.exp(-1 / 0.5), abs=1e-4)
+    assert face.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert face.raw.tolist() == [0, 1, 0]
+
+
+def label_changes(labels: list[str]) -> int:
+    return sum(a != b for a, b in pairwise(labels))
+
+
+def test_labels_do_not_flicker_but_follow_a_real_change() -> None:
+    noise = np.random.default_rng(0)
+    frames = [(0.45, 0.55, 0.0) if noise.random() < 0.5 else (0.55, 0.45, 0.0) for _ in range(100)]
+    frames += [(0.1, 0.1, 0.8)] * 100
+    labels = {}
+    for time_constant in (0.0, 0.5):
+        session = ExpressionSession(LABELS, time_constant)
+        labels[time_constant] = [session.update(seen(p), i / 25)[0].label for i, p in enumerate(frames)]
+    assert label_changes(labels[0.0]) > 30
+    assert label_changes(labels[0.5]) == 1
+    assert labels[0.5][100 + 25] == "neutral"
+
+
+def test_summary_shares_time_not_frames() -> None:
+    session = ExpressionSession(LABELS, time_constant=0)
+    for seconds, p in [(0, (1, 0, 0)), (0.1, (1, 0, 0)), (0.2, (1, 0, 0)), (0.3, (0, 1, 0)), (1.2, (0, 1, 0))]:
+        session.update(seen(p), seconds)
+    summary = session.summary()
+    assert summary["dominant"] == "sad"
+    assert summary["shares"]["sad"] == pytest.approx(0.9 / 1.24)
+    assert [face["face"] for face in summary["faces"]] == [1]
+    session.reset()
+    assert session.summary() == {"dominant": None, "seconds": 0, "shares": dict.fromkeys(LABELS, 0.0), "faces": []}
+
+
+def test_time_out_of_sight_counts_for_nobody() -> None:
+    session = ExpressionSession(LABELS)
+    session.update(seen((1, 0, 0)), 0.0)
+    for seconds in (1.0, 5.0, 100.0):
+        session.update(seen(), seconds)
+    assert len(session.update(seen((1, 0, 0)), 101.0)) == 1
+    assert session.summary()["seconds"] == pytest.approx(0.08)
+
+
+def test_a_negative_time_constant_is_refused() -> None:
+    with pytest.raises(ValueError, match="time_constant: expected 0 or more"):
+        ExpressionSession(LABELS, -1)
