@@ -17,6 +17,7 @@ from typing import Any
 from training.report import ReportError, find_result, load_report, write_text
 
 TEMPLATE = Path(__file__).parents[1] / "model_card" / "card_template.md"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TASK = "image-classification"
 DATASET_NAMES = {"fer2013": "FER-2013", "ferplus": "FER+"}
 # report name -> (name on the Hub, name for people)
@@ -54,18 +55,25 @@ def render_card(report: dict[str, Any]) -> str:
     if best is None:
         raise CardError(f"expected a result of {where}, got none; evaluate the model on that split again")
     source = report["training"]["dataset"]
-    base_model = report["training"]["recipe"].get("model_name_or_path")
+    base_model = report["training"]["recipe"].get("model_name_or_path") or ""
+    figures = [
+        *best.get("figures", []),
+        *report["training"].get("figures", []),
+        *report.get("robustness", {}).get("figures", []),
+    ]
     data = ModelCardData(
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag=TASK,
-        base_model=base_model,
+        base_model=base_model if HUB_ID.fullmatch(base_model) else None,
         datasets=[_dataset_id(source)],
         metrics=["accuracy", "f1", "roc_auc"],
         tags=["facial-expression-recognition", "emotion", "faces", DATASET_NAMES[best["head"]].lower()],
         model_name=report["model"]["name"].rsplit("/", 1)[-1],
         eval_results=[entry for result in results for entry in _eval_results(result)],
     )
+    classes = _classes(best)
+    known = [row for row in classes if row["recall"] != "-"]
     return str(
         ModelCard.from_template(
             data,
@@ -79,7 +87,11 @@ def render_card(report: dict[str, Any]) -> str:
             unseen=find_result(report, **where, subset="unseen_pixels"),
             published=PUBLISHED,
             rows=[_row(result) for result in results],
-            classes=_classes(best),
+            classes=classes,
+            worst=min(known, key=lambda row: row["recall"], default=None),
+            finest=max(known, key=lambda row: row["recall"], default=None),
+            figures={figure["name"]: f"![{figure['alt']}]({figure['file']})" for figure in figures},
+            robustness=_robustness(report),
             recipe=json.dumps(report["training"]["recipe"], indent=2),
         )
     )
@@ -97,7 +109,7 @@ def write_card(folder: Path) -> None:
 def _dataset_id(source: dict[str, Any]) -> str:
     """The Hub id of the data, or, for a local copy, the benchmark's own name."""
     name = str(source.get("source", ""))
-    return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else "fer2013"
+    return name if HUB_ID.fullmatch(name) else "fer2013"
 
 
 def _eval_results(result: dict[str, Any]) -> list[Any]:
@@ -149,6 +161,16 @@ def _classes(result: dict[str, Any]) -> list[dict[str, str]]:
         }
         for label, row in result["metrics"]["per_class"].items()
     ]
+
+
+def _robustness(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the table of spoilt pictures, as text; empty where that was not measured."""
+    rows: dict[str, dict[str, Any]] = {}
+    for row in report.get("robustness", {}).get("rows", []):
+        name = row["corruption"].replace("_", " ")
+        cells = rows.setdefault(name, {"name": name, "unit": row["unit"], "cells": []})["cells"]
+        cells.append(f"{row['strength']:g}: {row['accuracy']:.3f}")
+    return list(rows.values())
 
 
 def main(argv: list[str] | None = None) -> None:

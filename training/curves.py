@@ -1,41 +1,76 @@
-"""The accuracy and loss curves of a run, from the Trainer's own log."""
+"""The loss and accuracy curves of a run, from the Trainer's own log."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from training.canvas import BLUE, GREEN, MUTED, ORANGE, Drawing, new_figure, save, styled
+from training.report import ReportError
+
+LOG = "trainer_state.json"
+MOST_POINTS = 400  # of a line; more cannot be seen, and weigh
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """The Trainer's log of a run folder or checkpoint; empty where the folder is neither.
+
+    Raises:
+        ReportError: if there is a log that cannot be read.
+    """
+    if not (run / LOG).exists():
+        return []
+    try:
+        return json.loads((run / LOG).read_text(encoding="utf-8"))["log_history"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ReportError(f"{run / LOG}: expected the trainer's log, got {error!r}") from error
+
+
+@styled
+def curves(log_history: list[dict[str, Any]]) -> Drawing:
+    """Training against validation, loss and accuracy over epochs.
+
+    Args:
+        log_history: `TrainerState.log_history`. The accuracy on the augmented training pictures is drawn where the
+            trainer logged it (`accuracy` beside `loss`).
+    """
+    figure, (left, right) = new_figure("Loss and accuracy over the epochs of training", "", 3.7, 1, 2)
+    lines = (
+        (left, "loss", "training (augmented)", ORANGE),
+        (left, "eval_loss", "validation", BLUE),
+        (right, "accuracy", "training (augmented)", ORANGE),
+        (right, "eval_accuracy", "validation", BLUE),
+        (right, "eval_balanced_accuracy", "validation, balanced", MUTED),
+        (right, "eval_ferplus_accuracy", "validation, FER+ majority", GREEN),
+    )
+    for axes, key, name, color in lines:
+        points = [(entry["epoch"], entry[key]) for entry in log_history if key in entry]
+        if points:
+            step = -(-len(points) // MOST_POINTS)
+            axes.plot(
+                *zip(*points[::step], strict=True), color=color, label=name, marker="." if len(points) == 1 else ""
+            )
+    left.set(title="Loss", xlabel="epoch")
+    right.set(title="Accuracy", xlabel="epoch", ylim=(0, 1))
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if axes.lines:
+            axes.legend()
+    alt = "Loss and accuracy by epoch, training against validation."
+    if scores := [(entry["eval_accuracy"], entry["epoch"]) for entry in log_history if "eval_accuracy" in entry]:
+        best, epoch = max(scores)
+        right.plot(epoch, best, "o", color=BLUE)
+        right.annotate(f"{best:.3f}", (epoch, best), (0, 7), textcoords="offset points", ha="right", color=BLUE)
+        alt += f" Validation accuracy is best, {best:.3f}, at epoch {epoch:g}."
+    return Drawing("training_curves", "Training curves", alt, figure)
+
 
 def plot_curves(log_history: list[dict[str, Any]], path: Path) -> None:
-    """Draw training against validation loss and the validation metrics over epochs.
+    """Draw the curves of a run into one file.
 
     Args:
         log_history: `TrainerState.log_history`.
-        path: the PNG to write.
+        path: the PNG or SVG to write.
     """
-    from matplotlib.figure import Figure
-
-    steps = [entry for entry in log_history if "loss" in entry]
-    evaluations = [entry for entry in log_history if "eval_loss" in entry]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot([e["epoch"] for e in steps], [e["loss"] for e in steps], color="#9aa5b1", label="training (augmented)")
-    left.plot(
-        [e["epoch"] for e in evaluations], [e["eval_loss"] for e in evaluations], color="#0b6bcb", label="validation"
-    )
-    left.set(title="Loss", xlabel="epoch")
-    names = {
-        "eval_accuracy": ("accuracy", "#0b6bcb"),
-        "eval_balanced_accuracy": ("balanced accuracy", "#d9730d"),
-        "eval_ferplus_accuracy": ("FER+ majority accuracy", "#2e7d32"),
-    }
-    for key, (name, colour) in names.items():
-        points = [(e["epoch"], e[key]) for e in evaluations if key in e]
-        if points:
-            right.plot(*zip(*points, strict=True), color=colour, label=f"{name}, best {max(p[1] for p in points):.3f}")
-    right.set(title="Validation", xlabel="epoch", ylim=(0, 1))
-    for axes in (left, right):
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    save(curves(log_history), path)

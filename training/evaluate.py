@@ -1,15 +1,13 @@
-"""Measure a run folder, a packaged model or a Hub model on any dataset the loader reads, and write `report.json`.
+"""Measure a run folder, a packaged model or a Hub model on any dataset the loader reads: `report.json` and figures.
 
-    python -m training.evaluate model_card/fer2013 --dataset fer2013.csv --split validation --flip_tta
+    python -m training.evaluate model_card/fer2013 --dataset fer2013.csv --split validation --flip_tta --robustness
 
-Pictures go through the saved image processor and nothing else, so the pixels are those of `pipeline` and of the app.
+The report collects what was measured in turn; `--galleries FOLDER` shows the pictures behind it, for your eyes only.
 """
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,14 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict
-from tqdm.auto import tqdm
+from datasets import DatasetDict, concatenate_datasets
 from transformers import BaseImageProcessor, HfArgumentParser, PreTrainedModel
-from transformers.image_utils import load_image
 
+from training.canvas import write_figures
+from training.curves import curves, read_log
 from training.data import DataError, duplicates_of, load_fer, provenance
-from training.labels import FERPLUS_EMOTIONS, VOTES, LabelError, canonical_label, majority_label
+from training.figures import draw_figures
+from training.galleries import check_unpublished, write_galleries
+from training.labels import VOTES, LabelError, canonical_label
 from training.metrics import MetricError, bootstrap_intervals, compute, softmax, vote_cross_entropy
+from training.predictions import EvaluationError, Predictions, classify
 from training.report import (
     SCHEMA_VERSION,
     ReportError,
@@ -35,10 +36,8 @@ from training.report import (
     sha256_of,
     write_report,
 )
-
-
-class EvaluationError(ValueError):
-    """A model and a dataset that do not fit: no such split, or not one picture with a label the model knows."""
+from training.robustness import robustness, robustness_figure
+from training.subgroups import SubgroupError, format_groups, read_columns, subgroups_of
 
 
 @dataclass
@@ -46,82 +45,70 @@ class EvaluateArguments:
     """What to measure on."""
 
     dataset: str = field(metadata={"help": "CSV, folder or Hub id, see training.data."})
-    split: str = field(default="validation", metadata={"help": "train, validation or test."})
+    split: str = field(
+        default="validation",
+        metadata={"help": "train, validation or test; all: the whole dataset, for one the model has not learnt from."},
+    )
     head: str = field(default="fer2013", metadata={"help": "fer2013, or ferplus for majority votes and contempt."})
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv, the votes of the same rows."})
     flip_tta: bool = field(default=False, metadata={"help": "Also average with the mirrored picture."})
+    group_by: list[str] = field(
+        default_factory=list, metadata={"help": "Columns of metadata, such as gender age country: metrics by group."}
+    )
     skip_bad_rows: bool = field(default=False, metadata={"help": "Leave out unusable rows instead of stopping."})
     batch_size: int = field(default=64, metadata={"help": "Pictures per forward pass."})
     output: str | None = field(default=None, metadata={"help": "Report file; default: report.json in the model."})
+    figures: str | None = field(default=None, metadata={"help": "Their folder; default: figures/ beside the report."})
+    galleries: str | None = field(
+        default=None, metadata={"help": "Folder for pictures of hits, misses and near-ties; not to be published."}
+    )
+    robustness: bool = field(
+        default=False, metadata={"help": "Also measure on spoilt pictures; takes 32 times as long."}
+    )
+    robustness_pictures: int | None = field(
+        default=None, metadata={"help": "Only so many, drawn at random; for --robustness."}
+    )
 
 
-def predict(
-    model: PreTrainedModel,
-    image_processor: BaseImageProcessor,
-    split: Dataset,
-    *,
-    mirror: bool = False,
-    batch_size: int = 64,
-) -> np.ndarray:
-    """Logits of every picture of a split.
+def measure(predictions: Predictions, data: DatasetDict, *, split: str, head: str = "fer2013") -> list[dict[str, Any]]:
+    """The `results` of a report, the benchmark itself first; arguments and errors as `evaluate_model`."""
+    pictures, y, labels = predictions.pictures, predictions.references, predictions.labels
+    votes = None
+    if head == "ferplus" and "votes" in pictures.column_names:
+        columns = [VOTES.index(canonical_label(label)) for label in labels]
+        votes = np.asarray(pictures["votes"][:], np.float64)[:, columns]
+    subsets = {"all": np.ones(len(y), bool)}
+    if split != "train" and "train" in data:
+        subsets["unseen_pixels"] = ~duplicates_of(pictures, data["train"])
 
-    Args:
-        model: a classifier, on the device to use; float32.
-        image_processor: the one saved with it.
-        split: with an `image` column.
-        mirror: also classify each picture mirrored left to right.
-        batch_size: pictures per forward pass.
-
-    Returns:
-        (1, n, C) float32, or (2, n, C) with the mirrored pictures second.
-    """
-    model.eval()
-    pictures = split.select_columns("image")
-    batches = []
-    with torch.inference_mode():
-        steps = tqdm(range(0, len(split), batch_size), desc="classifying", unit="batch", leave=False)
-        for start in steps:
-            images = [load_image(image) for image in pictures[start : start + batch_size]["image"]]  # as `pipeline`
-            pixels = image_processor(images, return_tensors="pt")["pixel_values"].to(model.device)
-            views = [pixels, pixels.flip(-1)] if mirror else [pixels]
-            batches.append(torch.stack([model(pixel_values=view).logits.float() for view in views]).cpu())
-    return torch.cat(batches, dim=1).numpy()
-
-
-def references(split: Dataset, labels: Sequence[str], head: str) -> tuple[np.ndarray, list[str]]:
-    """What each picture should be called, as indices into the model's labels; names are matched, never positions.
-
-    Args:
-        split: with a `label` column and, for the head "ferplus", perhaps `votes`, whose majority then counts.
-        labels: the model's, in its order.
-        head: "fer2013" or "ferplus".
-
-    Returns:
-        (n,) int64, -1 for a picture to leave out, and a message for each reason to leave pictures out.
-
-    Raises:
-        LabelError: if the model has a label that is no expression.
-        EvaluationError: if no picture is left.
-    """
-    messages = []
-    if head == "ferplus" and "votes" in split.column_names:
-        names: Sequence[str] = FERPLUS_EMOTIONS
-        index = majority_label(np.asarray(split["votes"][:]))
-        if undecided := int((index < 0).sum()):
-            messages.append(f"{undecided} pictures without a FER+ majority left out")
-    else:
-        names, index = split.features["label"].names, np.asarray(split["label"][:])
-    rows = {canonical_label(label): row for row, label in enumerate(labels)}
-    for code, name in enumerate(names):
-        if name not in rows and (count := int((index == code).sum())):
-            messages.append(f"{count} pictures of {name} left out: the model has no such label")
-    lookup = np.array([rows.get(name, -1) for name in names])
-    result = np.where(index < 0, -1, lookup[index]).astype(np.int64)
-    if (result < 0).all():
-        raise EvaluationError(
-            f"expected pictures of {', '.join(labels)}, got {len(split)} pictures and none of those: {messages}"
-        )
-    return result, messages
+    results = []
+    for tta, views in {"none": 1, "flip": 2}.items():
+        if views > len(predictions.logits):
+            continue
+        probabilities = softmax(predictions.logits[:views]).mean(axis=0)
+        for subset, mask in subsets.items():
+            if not mask.any():
+                continue
+            metrics, undefined = compute(probabilities[mask], y[mask], labels)
+            if votes is not None:
+                metrics["vote_cross_entropy"] = vote_cross_entropy(probabilities[mask], votes[mask])
+            results.append(
+                {
+                    "head": head,
+                    "split": split,
+                    "tta": tta,
+                    "subset": subset,
+                    "labels": labels,
+                    "dataset": split_provenance(data, split),
+                    "counts": {"pictures": int(mask.sum()), "left_out": int(len(data[split]) - mask.sum())},
+                    "metrics": metrics,
+                    "intervals": bootstrap_intervals(probabilities[mask], y[mask], labels),
+                    "warnings": predictions.left_out + undefined,
+                    "seconds": round(predictions.seconds, 2),
+                    "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                }
+            )
+    return results
 
 
 def evaluate_model(
@@ -153,62 +140,42 @@ def evaluate_model(
         LabelError: if the model has a label that is no expression.
         MetricError: if the model gives NaN.
     """
-    if split not in data:
-        raise EvaluationError(f"expected --split to be one of {', '.join(data)}, got {split!r}")
-    labels = labels_of(model)
-    y, left_out = references(data[split], labels, head)
-    rows = np.flatnonzero(y >= 0)
-    pictures, y = data[split].select(rows), y[rows]
+    predictions = classify(
+        model, image_processor, data, split=split, head=head, flip_tta=flip_tta, batch_size=batch_size
+    )
+    return measure(predictions, data, split=split, head=head)
 
-    votes = None
-    if head == "ferplus" and "votes" in pictures.column_names:
-        columns = [VOTES.index(canonical_label(label)) for label in labels]
-        votes = np.asarray(pictures["votes"][:], np.float64)[:, columns]
-    subsets = {"all": np.ones(len(y), bool)}
-    if split != "train" and "train" in data:
-        subsets["unseen_pixels"] = ~duplicates_of(pictures, data["train"])
 
-    started = time.perf_counter()
-    logits = predict(model, image_processor, pictures, mirror=flip_tta, batch_size=batch_size)
-    seconds = time.perf_counter() - started
+def draw(
+    predictions: Predictions, result: dict[str, Any], model: PreTrainedModel, folder: Path, root: Path
+) -> list[dict[str, str]]:
+    """Write the figures of the benchmark itself.
 
-    results = []
-    for tta, views in {"none": 1, "flip": 2}.items() if flip_tta else {"none": 1}.items():
-        probabilities = softmax(logits[:views]).mean(axis=0)
-        for subset, mask in subsets.items():
-            if not mask.any():
-                continue
-            metrics, undefined = compute(probabilities[mask], y[mask], labels)
-            if votes is not None:
-                metrics["vote_cross_entropy"] = vote_cross_entropy(probabilities[mask], votes[mask])
-            results.append(
-                {
-                    "head": head,
-                    "split": split,
-                    "tta": tta,
-                    "subset": subset,
-                    "labels": labels,
-                    "dataset": split_provenance(data, split),
-                    "counts": {"pictures": int(mask.sum()), "left_out": int(len(data[split]) - mask.sum())},
-                    "metrics": metrics,
-                    "intervals": bootstrap_intervals(probabilities[mask], y[mask], labels),
-                    "warnings": left_out + undefined,
-                    "seconds": round(seconds, 2),
-                    "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                }
-            )
-    return results
+    Args:
+        predictions: what `classify` gave.
+        result: the first that `measure` gave for them.
+        model: the same; its `calibration_temperature`, where there is one, is drawn before and after.
+        folder: gets a folder `<head>_<split>` with the figures.
+        root: where the report lies.
+
+    Returns:
+        The result's `figures`, see `training.report`.
+    """
+    logits, temperature = predictions.logits[0], getattr(model.config, "calibration_temperature", None)
+    drawings = draw_figures(
+        softmax(logits),
+        predictions.references,
+        predictions.labels,
+        where=f"{result['dataset']['source']}, {result['split']}",
+        uncalibrated=softmax(logits * temperature) if temperature else None,
+    )
+    return write_figures(drawings, folder / f"{result['head']}_{result['split']}", root)
 
 
 def split_provenance(data: DatasetDict, split: str) -> dict[str, Any]:
     """Which data exactly: source, revision, and the fingerprint and number of rows of one split."""
     whole = provenance(data)
     return {**whole, **{key: whole[key][split] for key in ("fingerprint", "rows")}}
-
-
-def labels_of(model: PreTrainedModel) -> list[str]:
-    """The C label names of a model in the order of its outputs."""
-    return [name for _, name in sorted((model.config.id2label or {}).items())]
 
 
 def describe_model(model: PreTrainedModel, weights: Path, name: str, revision: str | None = None) -> dict[str, Any]:
@@ -229,13 +196,14 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
 
     Args:
         spec: a run folder, a packaged folder or a Hub id, `@revision` accepted.
-        arguments: what to measure on.
+        arguments: what to measure, on what, and where the figures go.
 
     Returns:
         The report of this measurement, and the file it was merged into.
 
     Raises:
         EvaluationError, LabelError, MetricError: see `evaluate_model`.
+        SubgroupError: if the dataset lacks a column of `group_by`.
         DataError: if the dataset cannot be read.
         RecognitionError: if the model is not found.
         FoldingError: if it has no such head.
@@ -243,28 +211,41 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
     from gradio_ui.recognition.hub import resolve_model
     from training.model import load_model
 
+    if arguments.galleries:
+        check_unpublished(Path(arguments.galleries))
     source = resolve_model(spec)
     folder = Path(source.folder)
     model, image_processor = load_model(folder, arguments.head)
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
-    results = evaluate_model(
-        model,
-        image_processor,
-        data,
-        split=arguments.split,
-        head=arguments.head,
-        flip_tta=arguments.flip_tta,
-        batch_size=arguments.batch_size,
+    if arguments.split == "all":
+        data = DatasetDict(all=concatenate_datasets(list(data.values())))
+    where: Any = {"split": arguments.split, "head": arguments.head}
+    read_columns(next(iter(data.values())), arguments.group_by)  # refused before the long work
+    predictions = classify(
+        model, image_processor, data, **where, flip_tta=arguments.flip_tta, batch_size=arguments.batch_size
     )
-    report = {
+    report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "model": describe_model(model, folder / "model.safetensors", str(source.model_id), source.revision),
-        "results": results,
+        "results": measure(predictions, data, **where),
         "environment": {"versions": library_versions(), "device": str(model.device)},
     }
+    if arguments.group_by:
+        report["results"][0]["subgroups"] = subgroups_of(predictions, arguments.group_by)
     local = Path(spec).is_dir()
     output = Path(arguments.output or (folder / "report.json" if local else "report.json"))
+    figures = Path(arguments.figures or output.parent / "figures")
+    report["results"][0]["figures"] = draw(predictions, report["results"][0], model, figures, output.parent)
+    if log_history := read_log(folder):
+        write_figures([curves(log_history)], figures, output.parent)
+    if arguments.robustness:
+        count = arguments.robustness_pictures
+        report["robustness"] = robustness(model, image_processor, predictions, count=count, **where)
+        drawing = robustness_figure(report["robustness"])
+        report["robustness"]["figures"] = write_figures([drawing], figures, output.parent)
+    if arguments.galleries:
+        write_galleries(predictions, Path(arguments.galleries))
     write_report(merge(load_report(output), report) if output.exists() else report, output)
     return report, output
 
@@ -281,9 +262,11 @@ def main(argv: list[str] | None = None) -> None:
     expected = (EvaluationError, DataError, LabelError, MetricError, ReportError, FoldingError, RecognitionError)
     try:
         report, output = evaluate(positional.model, arguments)
-    except (*expected, OSError) as error:
+    except (*expected, SubgroupError, OSError) as error:
         sys.exit(f"error: {error}")
-    sys.stdout.write(f"{format_table(report['results'])}\nwritten to {output}\n")
+    groups = report["results"][0].get("subgroups")
+    tables = [format_table(report["results"]), *([format_groups(groups)] if groups else [])]
+    sys.stdout.write("\n\n".join(tables) + f"\nwritten to {output}\n")
 
 
 if __name__ == "__main__":

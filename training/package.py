@@ -1,4 +1,4 @@
-"""Turn a run folder into a complete Hub model repository: stock weights, card, report, curves.
+"""Turn a run folder into a complete Hub model repository: stock weights, card, report, figures.
 
     python -m training.package runs/fer2013 model_card/fer2013 --dataset fer2013.csv
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -24,13 +23,16 @@ from transformers import TrainingArguments as HFTrainingArguments
 
 from gradio_ui.recognition.classifier import DEFAULT_MARGIN
 from training.arguments import TrainingArguments
+from training.canvas import write_figures
 from training.card import CardError, write_card
+from training.curves import curves, read_log
 from training.data import DataError, load_fer
-from training.evaluate import EvaluationError, describe_model, evaluate_model, labels_of, predict, references
+from training.evaluate import describe_model, draw, measure
 from training.folding import FoldingError, fold_temperature
 from training.labels import LabelError
 from training.metrics import Brier, ExpectedCalibrationError, MetricError, NegativeLogLikelihood, compute, softmax
 from training.model import load_model
+from training.predictions import EvaluationError, classify, labels_of
 from training.report import SCHEMA_VERSION, library_versions, publishable, write_report
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 SPLIT = "validation"  # the temperature is fitted here and the report is about it; test stays untouched
 NOT_RECIPE = {"output_dir", "report_to", "debug", "do_eval", "use_cpu", "dataloader_pin_memory"}  # this machine's
+WATTS_PER_CORE = 12.0  # assumed of a busy core with its share of memory and power supply; nothing was metered
 RUN_KEYS = ("commit", "seed", "epochs", "seconds", "device", "versions", "dataset")
 
 
@@ -106,6 +109,25 @@ def calibrate(logits: np.ndarray, references: np.ndarray, labels: list[str]) -> 
     }
 
 
+def energy_of(run: dict[str, Any]) -> dict[str, float] | None:
+    """What a run took, estimated from its processor time; None where that does not tell: GPUs, several processes.
+
+    Args:
+        run: what run.json holds.
+
+    Returns:
+        `cpu_seconds` over all cores, `assumed_watts_per_core`, and `kwh`.
+    """
+    if run["device"] != "cpu" or run.get("processes", 1) != 1 or not run.get("cpu_seconds"):
+        return None
+    seconds = run["cpu_seconds"]
+    return {
+        "cpu_seconds": seconds,
+        "assumed_watts_per_core": WATTS_PER_CORE,
+        "kwh": seconds * WATTS_PER_CORE / 3.6e6,
+    }
+
+
 def read_run(folder: Path) -> dict[str, Any]:
     """What `training.train` recorded, cut to what is worth publishing: where, when, from what, and the recipe.
 
@@ -129,7 +151,7 @@ def read_run(folder: Path) -> dict[str, Any]:
             and recorded[item.name] != stock.get(item.name)
         }
         recipe = arguments["model"] | arguments["augment"] | trainer
-        return publishable({**{key: run[key] for key in RUN_KEYS}, "recipe": recipe})
+        return publishable({**{key: run[key] for key in RUN_KEYS}, "energy": energy_of(run), "recipe": recipe})
     except (OSError, ValueError, KeyError) as error:
         raise PackageError(
             f"{folder}: expected a finished run of training.train, but run.json cannot be used: {error!r}"
@@ -160,25 +182,27 @@ def build(
 
     if SPLIT not in data:
         raise PackageError(f"expected a dataset with a {SPLIT} split, got {', '.join(data)}")
-    y, _ = references(data[SPLIT], labels, arguments.head)
-    rows = np.flatnonzero(y >= 0)
-    logits = predict(model, image_processor, data[SPLIT].select(rows))[0]
-    temperature, calibration = calibrate(logits, y[rows], labels)
+    where: Any = {"split": SPLIT, "head": arguments.head}
+    raw = classify(model, image_processor, data, **where)
+    temperature, calibration = calibrate(raw.logits[0], raw.references, labels)
 
     fold_temperature(model.float(), temperature)
     model.config.crop_margin = margins
     model.config.provenance = {"head": arguments.head, **{key: training[key] for key in RUN_KEYS}}
     model.save_pretrained(folder)
     image_processor.save_pretrained(folder)
-    if (run / "curves.png").exists():
-        shutil.copyfile(run / "curves.png", folder / "curves.png")
+    if log_history := read_log(run):
+        training["figures"] = write_figures([curves(log_history)], folder / "figures", folder)
 
     packaged, image_processor = load_model(folder)  # measured as it will be served
+    predictions = classify(packaged, image_processor, data, **where, flip_tta=True)
+    results = measure(predictions, data, **where)
+    results[0]["figures"] = draw(predictions, results[0], packaged, folder / "figures", folder)
     report = {
         "schema_version": SCHEMA_VERSION,
         "model": describe_model(packaged, folder / "model.safetensors", str(arguments.model_id)),
-        "results": evaluate_model(packaged, image_processor, data, split=SPLIT, head=arguments.head, flip_tta=True),
-        "calibration": {"head": arguments.head, "split": SPLIT, **calibration},
+        "results": results,
+        "calibration": {**where, **calibration},
         "training": training,
         "environment": {"versions": library_versions(), "device": str(packaged.device)},
     }

@@ -3,7 +3,9 @@
     {
       "schema_version": 1,
       "model":       name, revision, architecture, parameters, weights_sha256, weights_bytes, temperature
-      "results":     one entry per {head, split, tta, subset}: labels, dataset, counts, metrics, intervals, warnings
+      "results":     one entry per {head, split, tta, subset}: labels, dataset, counts, metrics, intervals, warnings,
+                     and for the benchmark itself figures: name, file, title, alt
+      "robustness":  head, split, pictures, metrics unspoilt, one row per corruption and strength    (if asked for)
       "calibration": temperature, and metrics before and after it       (packaged models)
       "training":    the run that made the weights, with its recipe     (packaged models)
       "environment": library versions and device of the evaluation
@@ -75,7 +77,7 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         return new
     replaced = {tuple(result[key] for key in KEYS) for result in new["results"]}
     kept = [result for result in old["results"] if tuple(result[key] for key in KEYS) not in replaced]
-    return {**old, "results": kept + new["results"], "environment": new["environment"]}
+    return {**old, **new, "model": old["model"], "results": kept + new["results"]}
 
 
 def find_result(

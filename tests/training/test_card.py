@@ -50,8 +50,20 @@ def test_every_number_comes_from_the_report(report):
     changed["calibration"]["temperature"] = 1.2345
     changed["model"]["parameters"] = 98_700_000
     changed["training"]["seed"] = 77
+    changed["training"]["energy"]["kwh"] = 0.37
+    result["figures"][0]["alt"] = "Drawn anew."
     before, after = render_card(report), render_card(changed)
-    for text in ("0.8765", "0.876 (0.876-0.877)", "| 0.432 |", "n = 4,242", "1.234", "98.7 M", "seed 77"):
+    for text in (
+        "0.8765",
+        "0.876 (0.876-0.877)",
+        "| 0.432 |",
+        "n = 4,242",
+        "1.234",
+        "98.7 M",
+        "seed 77",
+        "0.37 kWh",
+        "![Drawn anew.](",
+    ):
         assert text in after and text not in before, text
 
 
@@ -64,6 +76,25 @@ def test_added_split_appears_on_the_card(packaged, report, tmp_path, capsys):
     assert any(r.dataset_split == "test" and r.metric_value == 0.7311 for r in card.data.eval_results)
     assert "| test, n = 14 |" in card.text
     assert "By class (validation" in card.text  # the split the model was calibrated on stays the reference
+
+
+def test_spoilt_pictures_appear_on_the_card(report):
+    rows = [
+        {"corruption": "low_light", "strength": s, "unit": "share", "accuracy": a}
+        for s, a in ((0.5, 0.61), (0.25, 0.5))
+    ]
+    figures = [{"name": "robustness", "file": "figures/robustness.png", "title": "", "alt": "Spoilt."}]
+    table = {"split": "validation", "pictures": 500, "unspoilt": {"accuracy": 0.654}, "rows": rows, "figures": figures}
+    card = render_card({**report, "robustness": table})
+    assert "| low light | share | 0.5: 0.610 | 0.25: 0.500 |" in card
+    assert "![Spoilt.](figures/robustness.png)" in card and "as they are: 0.654" in card
+    assert "spoilt" not in render_card(report)
+
+
+def test_base_model_is_named_only_where_it_is_on_the_hub(report):
+    for name, expected in (("google/vit-base-patch16-224-in21k", "google/vit-base-patch16-224-in21k"), ("vit", None)):
+        report["training"]["recipe"]["model_name_or_path"] = name
+        assert ModelCard(render_card(report)).data.base_model == expected
 
 
 def test_quick_start_runs_as_pasted(packaged, report, capsys):

@@ -10,12 +10,16 @@ from transformers import pipeline
 from gradio_ui.recognition.classifier import Classifier
 from tests.training.conftest import USAGES, face, write_csv
 from tests.training.tiny_run import make_run
+from training import evaluate as module
 from training.data import load_fer
-from training.evaluate import EvaluateArguments, EvaluationError, evaluate, evaluate_model, main, predict
+from training.evaluate import EvaluateArguments, evaluate, evaluate_model, main
 from training.labels import EMOTIONS, FERPLUS_EMOTIONS
 from training.metrics import softmax
 from training.model import load_model
+from training.predictions import EvaluationError, predict
 from training.report import ReportError, find_result, load_report
+
+CURVES = ("roc", "precision_recall", "reliability", "coverage")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,12 @@ def folder(run, tmp_path):
     return tmp_path / "model"
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Saves the time that figures take."""
+    monkeypatch.setattr(module, "draw", lambda *_: [])
+
+
 def test_report_agrees_with_pipeline(folder, tiny_csv, faces, capsys):
     main([str(folder), "--dataset", str(tiny_csv), "--split", "test"])
     assert "accuracy" in capsys.readouterr().out
@@ -50,6 +60,9 @@ def test_report_agrees_with_pipeline(folder, tiny_csv, faces, capsys):
     assert result["counts"] == {"pictures": 14, "left_out": 0}
     assert result["metrics"]["accuracy"] == pytest.approx(np.mean(hits))
     assert set(result["intervals"]) <= set(result["metrics"])
+    assert {entry["name"] for entry in result["figures"]} == {"confusion_matrix", "per_class", *CURVES}
+    for entry in result["figures"]:
+        assert (folder / entry["file"]).exists() and (folder / entry["file"]).with_suffix(".svg").exists()
     assert result["dataset"]["source"] == "fer2013.csv" and result["dataset"]["rows"] == 14
 
 
@@ -74,7 +87,7 @@ def test_pixels_are_those_of_pipeline_and_app(folder, tiny_csv, monkeypatch):
     spy(classify.model)
     classify(split[0]["image"])
     classifier = Classifier.from_pretrained(folder, device="cpu")
-    spy(classifier._model)
+    spy(classifier.backend.model)
     classifier([np.asarray(split[0]["image"].convert("RGB"))])
     evaluated, piped, served = seen
     assert evaluated.shape == (1, 3, 48, 48)
@@ -123,7 +136,7 @@ def test_unknown_class_of_the_data_is_named(loaded, tiny_people):
     assert f"{count} pictures of contempt left out: the model has no such label" in result["warnings"]
 
 
-def test_report_collects_splits_of_the_same_weights(folder, tiny_csv):
+def test_report_collects_splits_of_the_same_weights(folder, tiny_csv, undrawn):
     for split in ("validation", "test", "validation"):
         evaluate(str(folder), EvaluateArguments(dataset=str(tiny_csv), split=split))
     results = load_report(folder / "report.json")["results"]
@@ -135,6 +148,23 @@ def test_report_collects_splits_of_the_same_weights(folder, tiny_csv):
     model.save_pretrained(folder)
     evaluate(str(folder), EvaluateArguments(dataset=str(tiny_csv), split="test"))
     assert {r["split"] for r in load_report(folder / "report.json")["results"]} == {"test"}
+
+
+def test_robustness_survives_the_next_evaluation(folder, tiny_csv, undrawn):
+    options = [str(folder), "--dataset", str(tiny_csv), "--split"]
+    main([*options, "test", "--robustness", "--robustness_pictures", "3"])
+    main([*options, "validation"])
+    report = load_report(folder / "report.json")
+    assert report["robustness"]["pictures"] == 3 and len(report["robustness"]["rows"]) == 32
+    assert (folder / report["robustness"]["figures"][0]["file"]).exists()
+    assert find_result(report, head="fer2013", split="test") and find_result(
+        report, head="fer2013", split="validation"
+    )
+
+
+def test_run_folder_gets_its_curves(run, tiny_csv, tmp_path, undrawn):
+    evaluate(str(run), EvaluateArguments(dataset=str(tiny_csv), output=str(tmp_path / "report.json")))
+    assert (tmp_path / "figures" / "training_curves.png").exists()
 
 
 def test_errors_say_what_came(loaded, folder, tiny_csv, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 
 import numpy as np
@@ -13,11 +14,23 @@ from training.arguments import parse_arguments
 from training.evaluate import EvaluateArguments, evaluate
 from training.labels import EMOTIONS, FERPLUS_EMOTIONS
 from training.metrics import softmax
-from training.package import PackageArguments, PackageError, calibrate, check, fit_temperature, main, package
+from training.package import (
+    PackageArguments,
+    PackageError,
+    calibrate,
+    check,
+    energy_of,
+    fit_temperature,
+    main,
+    package,
+)
 from training.report import load_report
 
+DRAWN = ("confusion_matrix", "coverage", "per_class", "precision_recall", "reliability", "roc")
 FILES = {
-    *("README.md", "config.json", "curves.png", "model.safetensors", "preprocessor_config.json", "report.json"),
+    *("README.md", "config.json", "model.safetensors", "preprocessor_config.json", "report.json"),
+    *(f"figures/training_curves.{kind}" for kind in ("png", "svg")),
+    *(f"figures/fer2013_validation/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")),
 }
 
 
@@ -44,8 +57,14 @@ def classify(packaged):
     return pipeline("image-classification", model=str(packaged), device="cpu")
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Saves the time that figures take."""
+    monkeypatch.setattr(module, "draw", lambda *_: [])
+
+
 def snapshot(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def probabilities(classify, picture):
@@ -53,7 +72,7 @@ def probabilities(classify, picture):
 
 
 def test_package_is_complete(packaged):
-    assert {path.name for path in packaged.iterdir()} == FILES
+    assert set(snapshot(packaged)) == FILES
     assert [path.name for path in packaged.parent.iterdir()] == ["fer2013"]
     config = json.loads((packaged / "config.json").read_text())
     assert config["num_channels"] == 3
@@ -62,6 +81,21 @@ def test_package_is_complete(packaged):
     assert config["calibration_temperature"] == load_report(packaged / "report.json")["calibration"]["temperature"]
     assert config["provenance"]["commit"] == "0123456789abcdef0123456789abcdef01234567"
     assert config["provenance"]["head"] == "fer2013"
+
+
+def test_card_shows_figures_that_are_there(packaged):
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (packaged / "README.md").read_text())
+    assert len(shown) == 1 + len(DRAWN)
+    assert {path.relative_to(packaged).as_posix() for path in packaged.rglob("*.png")} == set(shown)
+
+
+def test_energy_is_an_estimate_of_one_process_on_cpus(packaged):
+    energy = load_report(packaged / "report.json")["training"]["energy"]
+    assert energy["kwh"] == pytest.approx(180 * energy["assumed_watts_per_core"] / 3600 / 1000)
+    run = {"device": "cpu", "cpu_seconds": 180.0, "processes": 1}
+    assert energy_of(run) == energy
+    for changed in ({"device": "cuda:0"}, {"processes": 2}, {"cpu_seconds": None}):
+        assert energy_of(run | changed) is None
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
@@ -94,8 +128,8 @@ def test_report_is_about_the_package_itself(packaged, tiny_csv, tmp_path):
 
 
 def test_nothing_of_this_machine_is_published(packaged, run):
-    for path in packaged.glob("*[dn]"):
-        assert str(run.parent) not in path.read_text()
+    for name, content in snapshot(packaged).items():
+        assert str(run.parent).encode() not in content, name
 
 
 def test_recipe_trains_again(packaged, tmp_path):
@@ -109,7 +143,7 @@ def test_recipe_trains_again(packaged, tmp_path):
     assert "output_dir" not in recipe
 
 
-def test_measured_crop_margins_survive_repackaging(run, tiny_csv, tmp_path):
+def test_measured_crop_margins_survive_repackaging(run, tiny_csv, tmp_path, undrawn):
     out = tmp_path / "fer2013"
     out.mkdir()
     (out / "config.json").write_text('{"crop_margin": {"yunet": 0.25}}')
@@ -117,7 +151,7 @@ def test_measured_crop_margins_survive_repackaging(run, tiny_csv, tmp_path):
     assert json.loads((out / "config.json").read_text())["crop_margin"] == {"yunet": 0.25, "haar": 0.0}
 
 
-def test_ferplus_package_has_contempt(run, tiny_csv, tiny_votes, tmp_path):
+def test_ferplus_package_has_contempt(run, tiny_csv, tiny_votes, tmp_path, undrawn):
     arguments = PackageArguments(dataset=str(tiny_csv), ferplus=str(tiny_votes), head="ferplus")
     out = package(run, tmp_path / "ferplus", arguments)
     report = load_report(out / "report.json")
@@ -126,7 +160,7 @@ def test_ferplus_package_has_contempt(run, tiny_csv, tiny_votes, tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt("stop"), OSError(28, "No space left on device")])
-def test_interruption_leaves_the_old_package(packaged, run, tiny_csv, monkeypatch, error):
+def test_interruption_leaves_the_old_package(packaged, run, tiny_csv, monkeypatch, undrawn, error):
     def interrupt(*_):
         raise error
 
@@ -138,7 +172,7 @@ def test_interruption_leaves_the_old_package(packaged, run, tiny_csv, monkeypatc
     assert [path.name for path in packaged.parent.iterdir()] == ["fer2013"]
 
 
-def test_failing_check_leaves_the_old_package(packaged, run, tiny_csv):
+def test_failing_check_leaves_the_old_package(packaged, run, tiny_csv, undrawn):
     before = snapshot(packaged)
     with pytest.raises(SystemExit, match=r"expected weights of at most 0\.001 MB"):
         main([str(run), str(packaged), "--dataset", str(tiny_csv), "--max_megabytes", "0.001"])

@@ -4,16 +4,21 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from training.labels import EMOTIONS, FERPLUS_EMOTIONS
 
 NAMES = [*EMOTIONS, *(f"ferplus/{name}" for name in FERPLUS_EMOTIONS)]
 
+LOG = [
+    {"epoch": 0.5, "step": 1, "loss": 2.1},
+    {"epoch": 1.0, "step": 2, "loss": 1.8},
+    {"epoch": 1.0, "step": 2, "eval_loss": 1.9, "eval_accuracy": 0.2, "eval_balanced_accuracy": 0.19},
+    {"epoch": 2.0, "step": 4, "loss": 1.5},
+    {"epoch": 2.0, "step": 4, "eval_loss": 1.7, "eval_accuracy": 0.3, "eval_balanced_accuracy": 0.28},
+]
+
 
 def make_run(folder: Path) -> Path:
-    """Write config, weights, image processor, run.json and curves.png."""
+    """Write config, weights, image processor, run.json and the trainer's log."""
     import torch
     from transformers import ConvNextConfig, ConvNextForImageClassification, ViTImageProcessor
 
@@ -54,9 +59,9 @@ def make_run(folder: Path) -> Path:
         "seed": 3,
         "epochs": 2.0,
         "seconds": 90.0,
+        "cpu_seconds": 180.0,
         "device": "cpu",
     }
     (folder / "run.json").write_text(json.dumps(run))
-    (folder / "trainer_state.json").write_text(json.dumps({"log_history": []}))
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "curves.png")
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": LOG}))
     return folder
