@@ -29,6 +29,7 @@ from training.predictions import EvaluationError, Predictions, classify
 from training.report import (
     SCHEMA_VERSION,
     ReportError,
+    check_same_pictures,
     format_table,
     library_versions,
     load_report,
@@ -206,6 +207,7 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
         SubgroupError: if the dataset lacks a column of `group_by`.
         DataError: if the dataset cannot be read.
         RecognitionError: if the model is not found.
+        ReportError: if the report holds results of the same split of another dataset.
         FoldingError: if it has no such head.
     """
     from gradio_ui.recognition.hub import resolve_model
@@ -222,6 +224,10 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
         data = DatasetDict(all=concatenate_datasets(list(data.values())))
     where: Any = {"split": arguments.split, "head": arguments.head}
     read_columns(next(iter(data.values())), arguments.group_by)  # refused before the long work
+    local = Path(spec).is_dir()
+    output = Path(arguments.output or (folder / "report.json" if local else "report.json"))
+    if arguments.split in data:
+        check_same_pictures(output, arguments.split, split_provenance(data, arguments.split))
     predictions = classify(
         model, image_processor, data, **where, flip_tta=arguments.flip_tta, batch_size=arguments.batch_size
     )
@@ -233,8 +239,6 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
     }
     if arguments.group_by:
         report["results"][0]["subgroups"] = subgroups_of(predictions, arguments.group_by)
-    local = Path(spec).is_dir()
-    output = Path(arguments.output or (folder / "report.json" if local else "report.json"))
     figures = Path(arguments.figures or output.parent / "figures")
     report["results"][0]["figures"] = draw(predictions, report["results"][0], model, figures, output.parent)
     if log_history := read_log(folder):

@@ -80,6 +80,26 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return {**old, **new, "model": old["model"], "results": kept + new["results"]}
 
 
+def check_same_pictures(output: Path, split: str, dataset: dict[str, Any]) -> None:
+    """Refuse, before the work, to mix results on other pictures into a report that has some of the same split.
+
+    Args:
+        output: the report that results are about to be merged into; it need not exist.
+        split: the split about to be measured.
+        dataset: its provenance, with a `fingerprint`.
+
+    Raises:
+        ReportError: the report's results of that split are about other pictures.
+    """
+    for result in load_report(output)["results"] if output.exists() else []:
+        there = result["dataset"]
+        if result["split"] == split and there["fingerprint"] != dataset["fingerprint"]:
+            raise ReportError(
+                f"{output} holds results on {split} of {there['source']} ({there['rows']} pictures); these are other "
+                f"pictures, from {dataset['source']} ({dataset['rows']}). Give --output another file."
+            )
+
+
 def find_result(
     report: dict[str, Any], *, head: str, split: str, tta: str = "none", subset: str = "all"
 ) -> dict[str, Any] | None:

@@ -150,6 +150,15 @@ def test_report_collects_splits_of_the_same_weights(folder, tiny_csv, undrawn):
     assert {r["split"] for r in load_report(folder / "report.json")["results"]} == {"test"}
 
 
+def test_results_on_other_pictures_need_a_report_of_their_own(folder, tiny_csv, csv_rows, tmp_path, undrawn):
+    main([str(folder), "--dataset", str(tiny_csv), "--split", "validation"])
+    before = (folder / "report.json").read_bytes()
+    other = write_csv(tmp_path / "other.csv", [row for row in csv_rows if row[2] != "PublicTest" or row[0] < 6])
+    with pytest.raises(SystemExit, match=r"holds results on validation .* Give --output another file"):
+        main([str(folder), "--dataset", str(other), "--split", "validation"])
+    assert (folder / "report.json").read_bytes() == before
+
+
 def test_robustness_survives_the_next_evaluation(folder, tiny_csv, undrawn):
     options = [str(folder), "--dataset", str(tiny_csv), "--split"]
     main([*options, "test", "--robustness", "--robustness_pictures", "3"])
