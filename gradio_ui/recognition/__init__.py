@@ -6,7 +6,7 @@ Importing it loads neither torch nor OpenCV nor transformers; the functions that
 from .classifier import Classifier
 from .crop import crop_face
 from .detector import Detector, HaarDetector, WholePictureDetector, YuNetDetector, load_detector
-from .errors import DetectorError, ImageError, ModelError, RecognitionError
+from .errors import DetectorError, ImageError, ModelError, RecognitionError, SaliencyError
 from .hub import ModelSource, resolve_model
 from .image_io import read_image
 from .recognizer import EmotionRecognizer
@@ -24,6 +24,7 @@ __all__ = [
     "ModelSource",
     "Recognition",
     "RecognitionError",
+    "SaliencyError",
     "WholePictureDetector",
     "YuNetDetector",
     "crop_face",

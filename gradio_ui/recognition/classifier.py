@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .errors import ModelError
-
-if TYPE_CHECKING:
-    from transformers import BaseImageProcessor, PretrainedConfig, PreTrainedModel
+from .backends import Backend, BackendName, load_backend
+from .errors import ModelError, SaliencyError
 
 BATCH_SIZE = 64  # faces per forward pass, so that a crowd does not exhaust the memory
 DEFAULT_MARGIN = {"yunet": 0.0, "haar": 0.0}  # for checkpoints whose config has no crop_margin
@@ -27,78 +26,36 @@ class Classifier:
     Attributes:
         labels: the C emotion names in the order of the model's outputs.
         crop_margin: detector name -> margin for `crop_face`, from the config, measured with `training.crop_margin`.
-        config: the checkpoint's own config.
+        config: the content of the checkpoint's config.json.
+        backend: what runs the model; its `name` is "torch" or "onnxruntime".
     """
 
-    def __init__(self, model: PreTrainedModel, image_processor: BaseImageProcessor) -> None:
-        self.config: PretrainedConfig = model.config
-        self.labels: tuple[str, ...] = tuple(name for _, name in sorted((self.config.id2label or {}).items()))
-        self.crop_margin: dict[str, float] = DEFAULT_MARGIN | getattr(self.config, "crop_margin", {})
-        self._model = model
-        self._image_processor = image_processor
+    def __init__(self, config: dict[str, Any], backend: Backend) -> None:
+        self.labels = labels_of(config)
+        self.crop_margin: dict[str, float] = DEFAULT_MARGIN | config.get("crop_margin", {})
+        self.config = config
+        self.backend = backend
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | None = None) -> Classifier:
+    def from_pretrained(
+        cls, folder: str | Path, device: str | None = None, *, backend: BackendName = "auto"
+    ) -> Classifier:
         """Loads a checkpoint from a local folder in float32; no network, no pickles, no code of the checkpoint's.
 
         Args:
-            folder: with config.json, preprocessor_config.json and model.safetensors (see `hub.resolve_model`).
-            device: a torch device; without it the accelerator where there is one, otherwise the CPU.
+            folder: with config.json, preprocessor_config.json, model.safetensors and perhaps onnx/model.onnx (see
+                `hub.resolve_model`).
+            device: a torch device; without it onnxruntime takes the CPU, and torch the accelerator where there is one.
+            backend: "torch", "onnxruntime", or "auto": onnxruntime where its file is there and works and `device`
+                names no accelerator, otherwise torch. The probabilities agree within 1e-4.
 
         Raises:
-            ModelError: a file is corrupt, the weights do not fit the config, or the labels are no emotions.
+            ModelError: a file is corrupt, the weights do not fit the config, the labels are no emotions, or the
+                backend cannot serve the checkpoint.
         """
-        import torch
-        from safetensors import SafetensorError
-        from transformers import AutoImageProcessor, AutoModelForImageClassification
-
         folder = Path(folder)
-        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            image_processor = AutoImageProcessor.from_pretrained(folder, **local)
-            model, loading = AutoModelForImageClassification.from_pretrained(
-                folder,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # to name them below
-                **local,
-            )
-        except SafetensorError as error:
-            raise ModelError(f"{folder.name}: model.safetensors is damaged ({error}). Download it again.") from None
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ModelError(f"{folder.name} cannot be loaded as an image classifier: {error}") from error
-        # transformers fills what is missing or of another shape with random numbers.
-        for kind, keys in (("lacks", loading["missing_keys"]), ("has other shapes for", loading["mismatched_keys"])):
-            if keys:
-                raise ModelError(
-                    f"{folder.name}: model.safetensors {kind} {len(keys)} of the weights that config.json calls for, "
-                    f"such as {min(keys)}. The two files do not belong together; package or download them again."
-                )
-        labels = list(model.config.id2label.values())
-        if not _EXPRESSIONS & {label.lower() for label in labels}:
-            raise ModelError(
-                f"{folder.name} is no expression classifier: the labels in config.json are {', '.join(labels[:5])}"
-                f"{', ...' if len(labels) > 5 else ''}. Expected id2label with emotions such as happy and sad."
-            )
-        margins = getattr(model.config, "crop_margin", {})
-        if not isinstance(margins, dict) or not all(-1 < margin <= 2 for margin in margins.values()):
-            raise ModelError(
-                f"{folder.name}: crop_margin in config.json is {margins!r}. Expected a number above -1 and up to 2 "
-                'for each detector, such as {"yunet": 0.05}; measure it with training.crop_margin.'
-            )
-        if device is None:
-            accelerator = torch.accelerator.current_accelerator(check_available=True)
-            device = "cpu" if accelerator is None else accelerator.type
-        classifier = cls(model.eval().to(device), image_processor)
-        try:
-            classifier([np.zeros((64, 64, 3), np.uint8)])
-        except (RuntimeError, ValueError) as error:
-            raise ModelError(
-                f"{folder.name}: preprocessor_config.json does not fit the model, "
-                f"which must take RGB pictures: {error}"
-            ) from error
-        return classifier
+        config = _read_config(folder)
+        return cls(config, load_backend(folder, len(labels_of(config)), backend, device))
 
     def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Classifies all crops, up to `BATCH_SIZE` in one forward pass.
@@ -110,14 +67,64 @@ class Classifier:
         Returns:
             (n, C) float32 probabilities; each row sums to 1. (0, C) for no crops.
         """
-        import torch
-        from PIL import Image
+        logits = [np.zeros((0, len(self.labels)), np.float32)]
+        logits += [self.backend(crops[start : start + BATCH_SIZE]) for start in range(0, len(crops), BATCH_SIZE)]
+        scores = np.concatenate(logits)
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return scores / scores.sum(axis=1, keepdims=True)
 
-        logits = [torch.zeros(0, len(self.labels))]
-        for start in range(0, len(crops), BATCH_SIZE):
-            # PIL images, as in the pipeline: of a bare (3, w, 3) array transformers would have to guess the channels.
-            images = [Image.fromarray(crop) for crop in crops[start : start + BATCH_SIZE]]
-            inputs = self._image_processor(images=images, return_tensors="pt").to(self._model.device)
-            with torch.inference_mode():
-                logits.append(self._model(**inputs).logits.float().cpu())
-        return torch.cat(logits).softmax(dim=-1).numpy()
+    def saliency(self, crop: np.ndarray, label: str) -> np.ndarray:
+        """Maps how much each part of a crop spoke for a label; see `saliency`.
+
+        It needs gradients: where onnxruntime serves the model, the first call also loads it in PyTorch.
+
+        Args:
+            crop: (h, w, 3) uint8, RGB.
+            label: one of `labels`.
+
+        Returns:
+            (h, w) float32 in 0-1, where 1 is the part that spoke most for the label; all 0 where nothing did.
+
+        Raises:
+            SaliencyError: the label is unknown, or the model is of a kind that gives no map.
+            ModelError: PyTorch cannot load the checkpoint.
+        """
+        if label not in self.labels:
+            raise SaliencyError(f"expected one of {', '.join(self.labels)}, got {label!r}")
+
+        import torch
+        import torch.nn.functional as F
+
+        from .saliency import saliency
+
+        stock = self.backend.as_torch()
+        coarse = saliency(stock.model, stock.pixel_values([crop]), self.labels.index(label))
+        heat = F.interpolate(coarse[None, None], crop.shape[:2], mode="bilinear")[0, 0].cpu()
+        return (heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)).numpy()
+
+
+def labels_of(config: dict[str, Any]) -> tuple[str, ...]:
+    """The label names of a config.json in the order of the model's outputs."""
+    return tuple(name for _, name in sorted((int(i), name) for i, name in config["id2label"].items()))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """config.json, checked for what serving needs of it."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        labels = labels_of({"id2label": {}} | config)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder.name} cannot be loaded as an image classifier: config.json: {error}") from error
+    if not _EXPRESSIONS & {label.lower() for label in labels}:
+        shown = ", ".join([*labels[:5], *(["..."] if len(labels) > 5 else [])])
+        raise ModelError(
+            f"{folder.name} is no expression classifier: the labels in config.json are {shown or 'missing'}. "
+            "Expected id2label with emotions such as happy and sad."
+        )
+    margins = config.get("crop_margin", {})
+    if not isinstance(margins, dict) or not all(-1 < margin <= 2 for margin in margins.values()):
+        raise ModelError(
+            f"{folder.name}: crop_margin in config.json is {margins!r}. Expected a number above -1 and up to 2 "
+            'for each detector, such as {"yunet": 0.05}; measure it with training.crop_margin.'
+        )
+    return config

@@ -39,7 +39,9 @@ class YuNetDetector:
 
     It was made for faces of 10 to 300 pixels: a larger one gets a wrong box. So a frame is searched at two sizes, once
     shrunk until even a close-up is small, once for small faces. A small frame is enlarged; FER-2013's 48-pixel
-    pictures are found in 98 % instead of 89 % that way (200 of `validation`).
+    pictures are found in 98 % instead of 89 % that way (200 of `validation`). Neither search can be left out: of 294
+    faces, 12 to 470 pixels high in 640x480, both find 205, the large size alone 193 and the small one alone 167, which
+    costs a quarter of the large one.
 
     Args:
         path: the ONNX file, from `opencv/face_detection_yunet` or from libfacedetection; both have the same layout.

@@ -12,9 +12,17 @@ class ImageError(RecognitionError, ValueError):
     """A picture cannot be used: unreadable, truncated, empty, of an unknown format, or larger than the limit."""
 
 
+class VideoError(RecognitionError, ValueError):
+    """A video cannot be used: missing, empty, no video, without pictures, damaged from the start, or over a limit."""
+
+
 class ModelError(RecognitionError):
     """A model cannot be served: not found, no access, incomplete, or not an expression classifier."""
 
 
 class DetectorError(RecognitionError):
     """The face detector that was asked for cannot be had: its file is missing, corrupt or of another kind."""
+
+
+class SaliencyError(RecognitionError):
+    """A map of where the model looked cannot be made: a model of another kind or backend, or an unknown label."""

@@ -1,0 +1,225 @@
+"""What runs a checkpoint: PyTorch through transformers, or onnxruntime without either. Both see the same pixels."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
+
+import numpy as np
+
+from .errors import ModelError
+from .image_processor import ImageProcessor
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, PreTrainedModel
+
+BackendName: TypeAlias = Literal["auto", "torch", "onnxruntime"]
+ONNX_FILE = "onnx/model.onnx"  # where transformers.js looks for it
+THREADS = 2  # a network this small gains little from more, and a container's quota does not show in the core count
+
+_log = logging.getLogger(__name__)
+
+
+class Backend(Protocol):
+    """Runs a classifier. Safe to call from several threads.
+
+    Attributes:
+        name: "torch" or "onnxruntime".
+    """
+
+    name: str
+
+    def as_torch(self) -> TorchBackend:
+        """The same checkpoint in PyTorch, for what needs gradients."""
+        ...
+
+    def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """RGB uint8 crops (h, w, 3) of any sizes, at least one -> (n, C) float32 logits, in one forward pass."""
+        ...
+
+
+class TorchBackend:
+    """A stock transformers classifier with its own image processor.
+
+    Args:
+        model: in eval mode, on the device to use.
+        image_processor: the one saved with it.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: PreTrainedModel, image_processor: BaseImageProcessor) -> None:
+        self.model = model
+        self.image_processor = image_processor
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, device: str | None = None) -> TorchBackend:
+        """Loads a checkpoint in float32.
+
+        Args:
+            folder: with config.json, preprocessor_config.json and model.safetensors.
+            device: a torch device; without it the accelerator where there is one, otherwise the CPU.
+
+        Raises:
+            ModelError: a file is corrupt, the weights do not fit the config, or the image processor not the model.
+        """
+        import torch
+        from safetensors import SafetensorError
+        from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            image_processor = AutoImageProcessor.from_pretrained(folder, **local)
+            model, loading = AutoModelForImageClassification.from_pretrained(
+                folder,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # to name them below
+                **local,
+            )
+        except SafetensorError as error:
+            raise ModelError(f"{folder.name}: model.safetensors is damaged ({error}). Download it again.") from None
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{folder.name} cannot be loaded as an image classifier: {error}") from error
+        # transformers fills what is missing or of another shape with random numbers.
+        for kind, keys in (("lacks", loading["missing_keys"]), ("has other shapes for", loading["mismatched_keys"])):
+            if keys:
+                raise ModelError(
+                    f"{folder.name}: model.safetensors {kind} {len(keys)} of the weights that config.json calls for, "
+                    f"such as {min(keys)}. The two files do not belong together; package or download them again."
+                )
+        if device is None:
+            accelerator = torch.accelerator.current_accelerator(check_available=True)
+            device = "cpu" if accelerator is None else accelerator.type
+        backend = cls(model.eval().to(device), image_processor)
+        try:
+            backend([np.zeros((64, 64, 3), np.uint8)])
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"{folder.name}: preprocessor_config.json does not fit the model, "
+                f"which must take RGB pictures: {error}"
+            ) from error
+        return backend
+
+    def as_torch(self) -> TorchBackend:
+        """See `Backend`."""
+        return self
+
+    def pixel_values(self, crops: Sequence[np.ndarray]) -> Any:
+        """What the model sees: a tensor (n, 3, H, W) float32 on its device, as `pipeline` would make it."""
+        from PIL import Image
+
+        # PIL images, as in the pipeline: of a bare (3, w, 3) array transformers would have to guess the channels.
+        images = [Image.fromarray(crop) for crop in crops]
+        return self.image_processor(images=images, return_tensors="pt")["pixel_values"].to(self.model.device)
+
+    def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """See `Backend`."""
+        import torch
+
+        with torch.inference_mode():
+            return self.model(pixel_values=self.pixel_values(crops)).logits.float().cpu().numpy()
+
+
+class OnnxBackend:
+    """The ONNX export of a checkpoint on the CPU; loads neither torch nor transformers.
+
+    Args:
+        folder: with preprocessor_config.json and the ONNX file, as `training.export` writes it.
+        outputs: how many logits the model must give, one for each label.
+        file: the ONNX file in it.
+
+    Attributes:
+        image_processor: crops -> `pixel_values` (n, 3, H, W) float32.
+
+    Raises:
+        ModelError: the file is missing, corrupt, for another model or a newer runtime, or the image processor is one
+            that needs transformers.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, folder: Path, outputs: int, file: str = ONNX_FILE) -> None:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+        try:
+            config = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{folder.name}: preprocessor_config.json cannot be read: {error}") from error
+        if not (folder / file).is_file():
+            raise ModelError(f"{folder.name} has no {file}. Write it with training.export, or use the backend torch.")
+        self._folder = folder
+        self.image_processor = ImageProcessor(config)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = min(THREADS, _cores())
+        options.log_severity_level = 4  # what goes wrong is raised, not also printed
+        expected = f"pixel_values (n, 3, {', '.join(map(str, self.image_processor.size))}) to logits (n, {outputs})"
+        try:
+            self._session = onnxruntime.InferenceSession(folder / file, options, providers=["CPUExecutionProvider"])
+            for n in (1, 2):  # also that the batch is free
+                shape = self([np.zeros((64, 64, 3), np.uint8)] * n).shape
+                if shape != (n, outputs):
+                    raise ValueError(f"{n} pictures gave an output of shape {shape}")
+        except (errors.InvalidProtobuf, errors.InvalidGraph, errors.Fail, errors.NotImplemented) as error:
+            raise ModelError(
+                f"{folder.name}: onnxruntime {onnxruntime.__version__} cannot read {file}, which is damaged or needs "
+                f"a newer version ({error}). Export or download it again, or use the backend torch."
+            ) from None
+        except (errors.InvalidArgument, errors.RuntimeException, ValueError) as error:
+            raise ModelError(
+                f"{folder.name}: {file} is of another model than config.json and preprocessor_config.json. "
+                f"Expected {expected}, got: {error}. Export it again with training.export."
+            ) from None
+
+    @functools.cached_property
+    def _torch(self) -> TorchBackend:
+        return TorchBackend.from_pretrained(self._folder, "cpu")
+
+    def as_torch(self) -> TorchBackend:
+        """See `Backend`; the first call loads it."""
+        return self._torch
+
+    def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """See `Backend`."""
+        return self._session.run(["logits"], {"pixel_values": self.image_processor(crops)})[0]
+
+
+def _cores() -> int:
+    """How many this process may use; only Linux says."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_backend(folder: Path, outputs: int, name: BackendName = "auto", device: str | None = None) -> Backend:
+    """Loads what runs a checkpoint.
+
+    Args:
+        folder: the checkpoint.
+        outputs: how many labels it has.
+        name: "torch", "onnxruntime", or "auto": onnxruntime where the folder holds its file and `device` does not
+            name an accelerator, otherwise torch; also torch, with a warning, where that file does not work.
+        device: a torch device.
+
+    Raises:
+        ModelError: the backend is unknown, does not run on the device, or cannot load the checkpoint.
+    """
+    if name not in get_args(BackendName):
+        raise ModelError(f"Unknown backend {name!r}. Choose {', '.join(get_args(BackendName))}.")
+    on_cpu = device in (None, "cpu")
+    if name == "onnxruntime" and not on_cpu:
+        raise ModelError(f"The backend onnxruntime runs on the CPU, not on {device}. Use the backend torch there.")
+    if name == "torch" or (name == "auto" and not (on_cpu and (folder / ONNX_FILE).is_file())):
+        return TorchBackend.from_pretrained(folder, device)
+    try:
+        return OnnxBackend(folder, outputs)
+    except ModelError as error:
+        if name == "onnxruntime":
+            raise
+        _log.warning("PyTorch serves the model instead of onnxruntime: %s", error)
+        return TorchBackend.from_pretrained(folder, device)

@@ -1,0 +1,231 @@
+"""What a picture costs, and a start: medians and 95th percentiles against the targets for two cores.
+
+    python -m tests.benchmarks.latency [--model model_card/fer2013] [--detector yunet.onnx] [--output latency.json]
+
+Run it on an idle machine. The backends take turns within each round, so that a change of clock or load meets both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+from PIL import Image
+from skimage.data import astronaut
+
+from gradio_ui.recognition import Classifier, Detector, EmotionRecognizer, ModelSource, load_detector
+from gradio_ui.recognition.backends import ONNX_FILE
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 120  # seconds for the app to answer
+COLD = """
+import sys, numpy
+from gradio_ui.recognition import EmotionRecognizer, load_detector
+recognizer = EmotionRecognizer.from_pretrained(sys.argv[1], detector=load_detector(path=sys.argv[2] or None))
+recognizer(numpy.load(sys.argv[3]))
+"""
+
+
+@dataclass
+class Row:
+    """One figure.
+
+    Attributes:
+        what: what was measured.
+        unit: of the values and the target.
+        target: the most (the least where `higher` is better) that is wanted, or None for a peer.
+        values: one for each round.
+    """
+
+    what: str
+    unit: str
+    target: float | None
+    higher: bool = False
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.values))
+
+    @property
+    def p95(self) -> float:
+        """The value that 95 % of the rounds are at least as good as."""
+        return float(np.percentile(self.values, 5 if self.higher else 95))
+
+    @property
+    def met(self) -> bool | None:
+        if self.target is None:
+            return None
+        return self.median >= self.target if self.higher else self.median <= self.target
+
+
+def portrait_frame() -> np.ndarray:
+    """(480, 640, 3) uint8 RGB with one face 84 pixels high."""
+    return np.pad(astronaut()[:480], ((0, 0), (64, 64), (0, 0)), mode="edge")
+
+
+def group_frame() -> np.ndarray:
+    """(480, 640, 3) uint8 RGB with six faces 70 pixels high."""
+    head = cv2.resize(astronaut()[:275, 80:325], (213, 240), interpolation=cv2.INTER_AREA)
+    return np.pad(np.tile(head, (2, 3, 1)), ((0, 0), (0, 1), (0, 0)), mode="edge")
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def measure_engine(model: Path, detector: Detector, rounds: int) -> list[Row]:
+    """Everything that happens in one warm process."""
+    one, six = portrait_frame(), group_frame()
+    crops = [np.ascontiguousarray(astronaut()[y : y + 48, 200:248]) for y in range(60, 124)]
+    classifiers = {"torch": Classifier.from_pretrained(model, "cpu", backend="torch")}
+    if (model / ONNX_FILE).is_file():
+        classifiers = {"onnxruntime": Classifier.from_pretrained(model, backend="onnxruntime"), **classifiers}
+    tasks: list[tuple[Row, Callable[[], float]]] = []
+
+    def add(row: Row, call: Callable[[], Any]) -> None:
+        tasks.append((row, lambda: len(crops) / seconds(call) if row.higher else 1000 * seconds(call)))
+
+    for place, (name, classifier) in enumerate(classifiers.items()):
+        recognizer = EmotionRecognizer(classifier, detector, ModelSource(model, model.name, None, "folder"))
+        for frame, faces in ((one, 1), (six, 6)):
+            if (found := len(recognizer(frame))) != faces:
+                sys.exit(f"error: {detector.name} finds {found} of {faces} faces, so times would not compare")
+
+        def target(value: float, place: int = place) -> float | None:
+            return value if place == 0 else None  # the backend that `auto` takes has to meet it
+
+        add(Row(f"classify 1 face, {name}", "ms", target(1.5)), lambda c=classifier: c(crops[:1]))
+        add(Row(f"classify 32 faces, {name}", "ms", target(20)), lambda c=classifier: c(crops[:32]))
+        add(Row(f"throughput, {name}", "faces/s", target(2000), higher=True), lambda c=classifier: c(crops))
+        add(Row(f"640x480 with 1 face, {name}", "ms", target(18)), lambda r=recognizer: r(one))
+        add(Row(f"640x480 with 6 faces, {name}", "ms", target(30)), lambda r=recognizer: r(six))
+    add(Row(f"detect in 640x480, {detector.name}", "ms", 12), lambda: detector(one))
+
+    for current in range(-3, rounds):  # three to warm up
+        for row, measure in tasks:
+            value = measure()
+            if current >= 0:
+                row.values.append(value)
+    return [row for row, _ in tasks]
+
+
+def measure_start(model: Path, detector_path: str, starts: int) -> list[Row]:
+    """New processes: the engine's first result, the app's first answer, and the app's memory after a picture."""
+    from gradio_client import Client, handle_file
+
+    engine = Row("cold process to first result", "s", 2.5)
+    answer, memory = Row("app.py to first answer", "s", 6), Row("memory of the app after a picture", "MB", 700)
+    with tempfile.TemporaryDirectory() as scratch:
+        frame, picture = Path(scratch) / "frame.npy", Path(scratch) / "frame.png"
+        np.save(frame, portrait_frame())
+        Image.fromarray(portrait_frame()).save(picture)
+        for _ in range(starts):
+            command = [sys.executable, "-c", COLD, str(model), detector_path, str(frame)]
+            start = time.perf_counter()
+            subprocess.run(command, cwd=ROOT, check=True)
+            engine.values.append(time.perf_counter() - start)
+            with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+                port = probe.getsockname()[1]
+            command = [sys.executable, "app.py", "--port", str(port), "--model", str(model)]
+            start = time.perf_counter()
+            app = subprocess.Popen(
+                [*command, "--detector", detector_path or "auto"], cwd=ROOT, stdout=subprocess.DEVNULL
+            )
+            try:
+                wait_for(f"http://127.0.0.1:{port}/", app, start)
+                answer.values.append(time.perf_counter() - start)
+                Client(f"http://127.0.0.1:{port}", verbose=False).predict(
+                    handle_file(picture), False, api_name="/recognize"
+                )
+                memory.values.append(psutil.Process(app.pid).memory_info().rss / 1e6)
+            finally:
+                app.terminate()
+                app.wait()
+    return [engine, answer, memory]
+
+
+def wait_for(url: str, app: subprocess.Popen, start: float) -> None:
+    """Returns when the page answers."""
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=PATIENCE).close()
+        except OSError:
+            if app.poll() is not None or time.perf_counter() - start > PATIENCE:
+                sys.exit("error: app.py does not start")
+            time.sleep(0.02)
+        else:
+            return
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = (
+        [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        if cpuinfo.exists()
+        else []
+    )
+    return {
+        "processor": names[0].partition(": ")[2] if names else platform.processor(),
+        "cores": len(psutil.Process().cpu_affinity()) if sys.platform == "linux" else os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "load_before": round(psutil.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        **{name: version(name) for name in ("onnxruntime", "torch", "transformers", "opencv-python", "numpy")},
+    }
+
+
+def format_rows(rows: list[Row]) -> str:
+    lines = [f"{'':34} {'median':>9} {'95 %':>9} {'target':>9}"]
+    for row in rows:
+        verdict = "" if row.target is None else f"{row.target:>9g}  {'met' if row.met else 'missed'}"
+        lines.append(f"{row.what:34} {row.median:>9.2f} {row.p95:>9.2f} {verdict:16} {row.unit}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=ROOT / "model_card" / "fer2013")
+    parser.add_argument("--detector", default="", metavar="FILE.onnx", help="YuNet; default: as the app finds it")
+    parser.add_argument("--rounds", type=int, default=100, help="of each warm figure")
+    parser.add_argument("--starts", type=int, default=5, help="of the engine and the app; 0 leaves them out")
+    parser.add_argument("--output", type=Path, help="JSON file for the figures")
+    options = parser.parse_args()
+    described = machine()
+    model = options.model.resolve()
+    detector_path = str(Path(options.detector).resolve()) if options.detector else ""
+    rows = measure_engine(model, load_detector(path=detector_path or None), options.rounds)
+    if options.starts:
+        rows += measure_start(model, detector_path, options.starts)
+    print(", ".join(f"{key} {value}" for key, value in described.items()))
+    print(format_rows(rows))
+    if options.output:
+        figures = [asdict(row) | {"median": row.median, "p95": row.p95, "met": row.met} for row in rows]
+        for figure in figures:
+            figure["rounds"] = len(figure.pop("values"))
+        report = {"machine": described, "model": model.name, "detector": Path(detector_path).name, "results": figures}
+        options.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
