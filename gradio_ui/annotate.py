@@ -20,6 +20,8 @@ COLORS = {
 }
 OTHER_COLOR = "#999999"
 SHOWN_LONG_SIDE = (480, 2048)  # pixels, least and most
+HEAT_COLORS = "inferno"  # of matplotlib: perceptually uniform, so equal steps of the map look equal
+HEAT_OPACITY = 0.6
 
 
 def text_color(background: str) -> str:
@@ -75,3 +77,28 @@ def annotate(frame: np.ndarray, recognition: Recognition) -> np.ndarray:
         draw.rectangle((x, y, x + w, y + h), fill=color, outline="#000000", width=max(1, line // 2))
         draw.text((x + pad - x0, y + pad - y0), text, font=font, fill=text_color(color))
     return np.asarray(picture)
+
+
+def heat_overlay(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Lays a heat map over a grey copy of a face, whose own colours would be taken for the map's.
+
+    Args:
+        crop: (h, w, 3) uint8 RGB; left as it is.
+        heat: (h, w) float32 in 0-1.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+    """
+    import matplotlib
+
+    grey = crop @ np.array([0.299, 0.587, 0.114])  # BT.601 luma, as PIL and the model's stem take it
+    colors = matplotlib.colormaps[HEAT_COLORS](heat)[..., :3] * 255
+    return (HEAT_OPACITY * colors + (1 - HEAT_OPACITY) * grey[..., None]).round().astype(np.uint8)
+
+
+def heat_scale(steps: int = 8) -> list[str]:
+    """The colours of the heat map as "#rrggbb", from 0 to 1."""
+    import matplotlib
+    from matplotlib.colors import to_hex
+
+    return [to_hex(color) for color in matplotlib.colormaps[HEAT_COLORS](np.linspace(0, 1, steps))]

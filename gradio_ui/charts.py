@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gradio_ui.annotate import COLORS, OTHER_COLOR
+from gradio_ui.annotate import COLORS, OTHER_COLOR, heat_overlay, heat_scale
 
 FaceDict = dict[str, Any]  # one element of Recognition.to_dicts()
 
@@ -32,13 +32,39 @@ def picture(frame: np.ndarray, description: str) -> str:
         frame: (h, w, 3) uint8 RGB.
         description: what it shows, for those who cannot see it.
     """
+    return (
+        f'<div class="fer-picture">{_img(frame, description)}'
+        '<button type="button" class="fer-button">Save picture</button></div>'
+    )
+
+
+def _img(frame: np.ndarray, description: str) -> str:
     from PIL import Image
 
     file = io.BytesIO()
     Image.fromarray(frame).save(file, "JPEG", quality=90)
+    return f'<img src="{data_url("image/jpeg", file.getvalue())}" alt="{escape(description)}">'
+
+
+def saliency(crop: np.ndarray, heat: np.ndarray, label: str) -> str:
+    """A face beside the map of what spoke for a label, with what that map does and does not show.
+
+    Args:
+        crop: (h, w, 3) uint8 RGB.
+        heat: (h, w) float32 in 0-1; all 0 where nothing spoke for the label.
+        label: the expression that the map is of.
+    """
+    if not heat.any():
+        return message("info", f"No part of this face speaks for “{label}”", "Choose another expression.")
     return (
-        f'<div class="fer-picture"><img src="{data_url("image/jpeg", file.getvalue())}" alt="{escape(description)}">'
-        '<button type="button" class="fer-button">Save picture</button></div>'
+        f'<div class="fer-saliency"><figure>{_img(crop, "The face as the model gets it")}'
+        "<figcaption>The face</figcaption></figure>"
+        f"<figure>{_img(heat_overlay(crop, heat), f'The same face under a map of what speaks for {label}')}"
+        f'<figcaption>little <i style="background:linear-gradient(90deg,{",".join(heat_scale())})"></i> much'
+        "</figcaption></figure></div>"
+        f'<p class="fer-hint">Bright parts raise this model’s score for “{escape(label)}” most. The map is coarse, '
+        "and each has its own scale. It shows where the model looked; it does not show why, whether the answer is "
+        "right, or anything about the person.</p>"
     )
 
 

@@ -27,6 +27,8 @@ def build_demo(recognizer: Any, settings: Settings) -> gr.Blocks:
     sweep = KEPT_MINUTES * 60 // 2  # a file is gone after its age plus at most one round of the sweep
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(sweep, sweep)) as demo:
         gr.HTML(f"<header><h1>{TITLE}</h1><p>{PURPOSE}</p></header>", elem_id="header", apply_default_css=False)
+        if notice := recognizer.source.notice:
+            gr.HTML(charts.message("warning", "Another model is served", notice), apply_default_css=False)
         if notice := recognizer.detector.notice:
             gr.HTML(charts.message("warning", "Simple face detector in use", notice), apply_default_css=False)
         with gr.Tab("Image", id="image"):

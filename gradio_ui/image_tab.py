@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +14,10 @@ from gradio_ui import charts
 from gradio_ui.annotate import annotate
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.image_io import read_image
+from gradio_ui.recognition.recognizer import EmotionRecognizer
 from gradio_ui.recognition.types import Recognition
 from gradio_ui.settings import Settings
 
-Recognizer = Callable[..., Recognition]
 STATIC = Path(__file__).parent / "static"
 EMPTY: dict[str, Any] = {"size": [0, 0], "labels": [], "faces": []}
 
@@ -50,11 +49,11 @@ def example_pictures(folder: Path) -> list[Path]:
     return paths
 
 
-def image_tab(recognizer: Recognizer, settings: Settings) -> None:
+def image_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
     """Adds the tab's components and events to the surrounding Blocks.
 
     Args:
-        recognizer: (frame, *, whole_picture) -> Recognition.
+        recognizer: scores the picture and explains a score.
         settings: its limits are told on the page.
     """
     welcome = charts.message(
@@ -99,6 +98,9 @@ def image_tab(recognizer: Recognizer, settings: Settings) -> None:
                 elem_id="chosen-face",
             )
             chart = html(elem_id="bars")
+            with gr.Accordion("Where did the model look?", open=False, visible=False, elem_id="saliency") as where:
+                expression = gr.Dropdown(label="Expression", elem_id="expression")
+                heat = html(elem_id="heat")
     table = html(elem_id="faces")
     links = html(elem_id="downloads")
     result = gr.State(EMPTY)  # as_result() of this session's picture
@@ -113,6 +115,8 @@ def image_tab(recognizer: Recognizer, settings: Settings) -> None:
             annotated: "",
             chosen: gr.Dropdown([], value=None, visible=False),
             chart: "",
+            where: gr.Accordion(open=False, visible=False),
+            heat: "",
             table: "",
             links: "",
             result: EMPTY,
@@ -132,10 +136,22 @@ def image_tab(recognizer: Recognizer, settings: Settings) -> None:
             annotated: charts.picture(annotate(frame, recognition), f"Faces marked: {', '.join(names)}"),
             chosen: gr.Dropdown(names, value=names[0], visible=len(names) > 1),
             chart: face_bars(found, 0),
+            where: gr.Accordion(open=False, visible=True),
+            expression: gr.Dropdown(found["labels"], value=found["faces"][0]["label"]),
+            heat: "",
             table: charts.table(found["faces"]),
             links: charts.downloads(found),
             result: found,
         }
+
+    def explain(image: dict[str, Any], whole_picture: bool, found: dict[str, Any], face: str, label: str) -> str:
+        index = [face_name(f) for f in found["faces"]].index(face)
+        try:
+            return charts.saliency(
+                *recognizer.explain(image["path"], index, label, whole_picture=whole_picture), label
+            )
+        except RecognitionError as error:
+            return charts.message("error", "There is no map of this face", str(error))
 
     def recognize(image: dict[str, Any] | None, whole_picture: bool = False) -> dict[str, Any]:
         """Recognises the apparent expression of every face in a picture.
@@ -159,15 +175,26 @@ def image_tab(recognizer: Recognizer, settings: Settings) -> None:
         [picture.change, whole.change],
         show,
         inputs=[picture, whole],
-        outputs=[notice, annotated, chosen, chart, table, links, result],
+        outputs=[notice, annotated, chosen, chart, where, expression, heat, table, links, result],
         preprocess=False,  # the engine reads the file, so that EXIF, odd formats and errors are its own
         trigger_mode="always_last",
         show_progress="minimal",
         show_progress_on=notice,
         api_visibility="private",
     )
-    chosen.input(face_bars, [result, chosen], chart, show_progress="hidden", api_visibility="private")
-    annotated.click(face_at, [result], [chosen, chart], show_progress="hidden", api_visibility="private")
+    view = [chart, where, expression, heat]
+    chosen.input(show_face, [result, chosen], view, show_progress="hidden", api_visibility="private")
+    annotated.click(face_at, [result], [chosen, *view], show_progress="hidden", api_visibility="private")
+    gr.on(
+        [where.expand, expression.input],
+        explain,
+        inputs=[picture, whole, result, chosen, expression],
+        outputs=heat,
+        preprocess=False,
+        trigger_mode="always_last",
+        show_progress="minimal",
+        api_visibility="private",
+    )
     gr.Button(visible=False).click(
         recognize,
         inputs=[gr.Image(type="filepath", image_mode=None, visible=False, label="image"), gr.Checkbox(visible=False)],
@@ -196,7 +223,13 @@ def face_bars(result: dict[str, Any], index: int | None) -> str:
     return charts.bars(faces[index]["probabilities"], title)
 
 
-def face_at(result: dict[str, Any], event: gr.EventData) -> tuple[Any, Any]:
+def show_face(result: dict[str, Any], index: int) -> tuple[Any, ...]:
+    """The bars of one face, counted from 0, and its map folded away until it is asked for."""
+    label = result["faces"][index]["label"]
+    return face_bars(result, index), gr.Accordion(open=False), gr.Dropdown(value=label), ""
+
+
+def face_at(result: dict[str, Any], event: gr.EventData) -> tuple[Any, ...]:
     """Chooses the face that was clicked on: the smallest box around the point, as boxes may overlap.
 
     Args:
@@ -211,6 +244,6 @@ def face_at(result: dict[str, Any], event: gr.EventData) -> tuple[Any, Any]:
 
     hit = [f for f in result["faces"] if f["box"][0] <= x <= f["box"][2] and f["box"][1] <= y <= f["box"][3]]
     if not hit:
-        return gr.skip(), gr.skip()
+        return (gr.skip(),) * 5
     face = min(hit, key=area)
-    return gr.Dropdown(value=face_name(face)), face_bars(result, face["face"] - 1)
+    return gr.Dropdown(value=face_name(face)), *show_face(result, face["face"] - 1)

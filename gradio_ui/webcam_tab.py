@@ -14,12 +14,13 @@ from typing import Any
 import gradio as gr
 
 from gradio_ui.annotate import COLORS, OTHER_COLOR, text_color
-from gradio_ui.image_tab import STATIC, Recognizer
+from gradio_ui.image_tab import STATIC
 from gradio_ui.recognition.errors import ImageError, RecognitionError
 from gradio_ui.recognition.image_io import read_image
+from gradio_ui.recognition.recognizer import EmotionRecognizer
 
 
-def webcam_tab(recognizer: Recognizer) -> None:
+def webcam_tab(recognizer: EmotionRecognizer) -> None:
     """Adds the tab's component to the surrounding Blocks.
 
     Args:
@@ -41,7 +42,7 @@ def webcam_tab(recognizer: Recognizer) -> None:
 
     gr.HTML(
         html_template=(STATIC / "webcam.html").read_text(encoding="utf-8"),
-        js_on_load=(STATIC / "webcam.js").read_text(encoding="utf-8"),
+        js_on_load="\n".join((STATIC / name).read_text(encoding="utf-8") for name in ("timeline.js", "webcam.js")),
         server_functions=[recognize_frame],
         apply_default_css=False,
         elem_id="webcam",

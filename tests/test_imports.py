@@ -19,7 +19,9 @@ print(json.dumps([[n for n in {heavy} if n in sys.modules], dict(os.environ) == 
 @pytest.mark.parametrize("module", ["app", "gradio_ui.recognition", "gradio_ui.settings", "training.labels"])
 def test_importing_costs_nothing(module: str, root: Path, tmp_path: Path) -> None:
     code = PROBE.format(module=module, heavy=HEAVY)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True
+    )
     assert done.returncode == 0, done.stderr.decode()
     assert done.stderr == b""
     assert json.loads(done.stdout) == [[], True]

@@ -37,6 +37,7 @@ def check_package(folder: Path) -> list[str]:
     Returns:
         Everything that is wrong, a sentence each; empty for a package that may be published.
     """
+    from gradio_ui.recognition.backends import ONNX_FILE
     from gradio_ui.recognition.classifier import Classifier
     from training.package import PackageError, check
 
@@ -56,7 +57,8 @@ def check_package(folder: Path) -> list[str]:
         return [*problems, f"{', '.join(missing)} missing; package the run again"]
     labels = []
     try:
-        labels = list(Classifier.from_pretrained(folder, device="cpu").labels)
+        for backend in ("torch", *(["onnxruntime"] if (folder / ONNX_FILE).exists() else [])):
+            labels = list(Classifier.from_pretrained(folder, device="cpu", backend=backend).labels)
         if len(set(labels)) < len(labels) or labels != [canonical_label(name) for name in labels]:
             problems.append(f"config.json: expected the label names of training.labels, each once, got {labels}")
         check(folder, labels, float("inf"))

@@ -1,13 +1,16 @@
-// Body of the function that gr.HTML runs when the webcam tab is shown: (element, trigger, props, server, upload, watch).
+// Body of the function that gr.HTML runs when the webcam tab is shown, after timeline.js: (element, trigger, props,
+// server, upload, watch). Each result is also told to the page as a "fer-result" event, for those who measure.
 // A `session` is one camera stream from start to stop; whatever is late finds that its session has ended, and leaves.
 const root = element.querySelector(".fer-cam");
 const find = (selector) => root.querySelector(selector);
-const video = find("video"), overlay = find("canvas"), mirror = find("input");
+const video = find("video"), overlay = find(".fer-stage canvas"), mirror = find("input");
 const cameras = find("[data-pick=camera]"), resolution = find("[data-pick=height]");
 const chart = find(".fer-bars"), hint = find(".fer-hint"), title = find(".fer-title");
 const LONG_SIDE = 640; // pixels of the frame that is sent; faces are classified at 48 px, so more only costs time
 const QUALITY = 0.8;
 const RETRY_MS = 1000;
+const colorsOf = (label) => props.colors[label] ?? props.other_color; // of the bar and of the text on it
+const timeline = new Timeline(find(".fer-time canvas"), find(".fer-time p"), (label) => colorsOf(label)[0]);
 let session = null;
 let faces = { list: [], width: 1, height: 1 };
 
@@ -83,7 +86,7 @@ async function loop(mine) {
     await nextFrame();
     if (session !== mine) return;
     const taken = performance.now();
-    const frame = await grab();
+    const frame = grab();
     const answer = frame && (await server.recognize_frame(frame.url));
     if (session !== mine) return;
     if (!answer || answer.error) {
@@ -93,8 +96,12 @@ async function loop(mine) {
     }
     faces = { list: answer.faces, width: frame.width, height: frame.height };
     draw();
+    const delay = performance.now() - taken;
     showBars(answer.labels);
-    showSpeed(mine, performance.now() - taken, answer.server_ms);
+    showSpeed(mine, delay, answer.server_ms);
+    timeline.add(taken, answer, [frame.width, frame.height]);
+    enableSaving();
+    root.dispatchEvent(new CustomEvent("fer-result", { bubbles: true, detail: { delay, ...answer } }));
   }
 }
 
@@ -105,20 +112,15 @@ function nextFrame() {
   );
 }
 
+// Not toBlob: Chromium leaves that to idle moments, and on a busy machine waits up to two seconds for one.
 const sender = document.createElement("canvas");
-async function grab() {
+function grab() {
   const scale = Math.min(1, LONG_SIDE / Math.max(video.videoWidth, video.videoHeight));
   sender.width = Math.round(video.videoWidth * scale);
   sender.height = Math.round(video.videoHeight * scale);
   if (!sender.width || !sender.height) return null;
   sender.getContext("2d").drawImage(video, 0, 0, sender.width, sender.height);
-  const blob = await new Promise((done) => sender.toBlob(done, "image/jpeg", QUALITY));
-  const url = await new Promise((done) => {
-    const reader = new FileReader();
-    reader.onload = () => done(reader.result);
-    reader.readAsDataURL(blob);
-  });
-  return { url, width: sender.width, height: sender.height };
+  return { url: sender.toDataURL("image/jpeg", QUALITY), width: sender.width, height: sender.height };
 }
 
 // Boxes and text over the video in its own pixels. Only x is mirrored, so text always reads the right way round.
@@ -128,7 +130,7 @@ function paint(context, width, height) {
   context.font = `600 ${Math.max(14, width / 30)}px system-ui, sans-serif`;
   context.textBaseline = "top";
   for (const face of faces.list) {
-    const [fill, ink] = props.colors[face.label] ?? props.other_color;
+    const [fill, ink] = colorsOf(face.label);
     let [left, top, right, bottom] = face.box;
     if (mirror.checked) [left, right] = [faces.width - right, faces.width - left];
     const [x, y, w, h] = [left * sx, top * sy, (right - left) * sx, (bottom - top) * sy];
@@ -158,8 +160,7 @@ function draw() {
 
 // Bars of the largest face, in the model's own order so that they do not jump.
 function showBars(labels) {
-  const area = ({ box }) => (box[2] - box[0]) * (box[3] - box[1]);
-  const face = faces.list.reduce((best, one) => (!best || area(one) > area(best) ? one : best), null);
+  const face = largest(faces.list);
   title.textContent = faces.list.length > 1 ? "Apparent expression of the largest face" : "Apparent expression";
   hint.textContent = face ? "" : "No face in view. Come closer, or turn on a light.";
   if (chart.children.length !== labels.length) {
@@ -169,7 +170,7 @@ function showBars(labels) {
         row.innerHTML =
           '<span class="fer-name"></span><span class="fer-track" aria-hidden="true"><i></i></span><span class="fer-value"></span>';
         row.firstChild.textContent = label;
-        row.querySelector("i").style.background = (props.colors[label] ?? props.other_color)[0];
+        row.querySelector("i").style.background = colorsOf(label)[0];
         return row;
       }),
     );
@@ -208,10 +209,7 @@ function snapshot() {
   context.drawImage(video, 0, 0);
   context.resetTransform();
   paint(context, canvas.width, canvas.height);
-  const link = document.createElement("a");
-  link.download = "expression.png";
-  link.href = canvas.toDataURL("image/png");
-  link.click();
+  save("expression.png", canvas.toDataURL("image/png"));
 }
 
 function showMirror() {
@@ -229,11 +227,22 @@ function showPause() {
   find("[data-do=pause]").textContent = session && video.paused ? "Resume" : "Pause";
 }
 
+// A session can be saved until the next one starts, also after its camera was stopped or lost.
+function enableSaving() {
+  for (const kind of ["csv", "json"]) find(`[data-do=${kind}]`).disabled = !timeline.results.length;
+}
+
 const actions = {
-  start,
+  start: () => {
+    timeline.clear();
+    enableSaving();
+    start();
+  },
   stop: () => stop(),
   pause,
   snapshot,
+  csv: () => saveText("expressions.csv", "text/csv", timeline.toCSV()),
+  json: () => saveText("expressions.json", "application/json", JSON.stringify(timeline, null, 1)),
   fullscreen: () => (document.fullscreenElement ? document.exitFullscreen() : find(".fer-stage").requestFullscreen?.()),
 };
 for (const button of root.querySelectorAll("[data-do]")) button.addEventListener("click", actions[button.dataset.do]);

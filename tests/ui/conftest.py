@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gradio_ui.recognition.errors import SaliencyError
 from gradio_ui.recognition.types import Faces, Recognition
 from gradio_ui.settings import Settings
 
@@ -26,7 +27,9 @@ class FakeRecognizer:
     """Finds a happy face where the picture's left half is not black, and a sad one where its right half is not."""
 
     source: Any = field(
-        default_factory=lambda: SimpleNamespace(folder="nowhere", model_id="me/fake", revision="abc", origin="hub")
+        default_factory=lambda: SimpleNamespace(
+            folder="nowhere", model_id="me/fake", revision="abc", origin="hub", notice="The Hub cannot be reached."
+        )
     )
     detector: Any = field(default_factory=lambda: SimpleNamespace(name="haar", notice="YuNet was not found."))
     labels: tuple[str, ...] = LABELS
@@ -47,6 +50,17 @@ class FakeRecognizer:
             LABELS,
             (width, height),
         )
+
+    def explain(
+        self, picture: str, face: int, label: str, *, whole_picture: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A map whose bright half is the face's number; angry is spoken for by nothing, fear has none."""
+        if label == "fear":
+            raise SaliencyError("this model gives no map")
+        heat = np.zeros((64, 64), np.float32)
+        if label != "angry":
+            heat[:, 32 * face : 32 * face + 32] = 1
+        return np.full((64, 64, 3), 128, np.uint8), heat
 
 
 def free_port() -> int:
@@ -97,15 +111,19 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The astronaut moving sideways, 640x480, as the MJPEG file that Chromium's fake camera plays in a loop."""
+    """The MJPEG file that Chromium's fake camera plays in a loop."""
+    return write_clip(tmp_path_factory.mktemp("camera") / "clip.mjpeg")
+
+
+def write_clip(path: Path) -> Path:
+    """The astronaut moving sideways, 640x480, as MJPEG."""
     from skimage import data
 
-    portrait = Image.fromarray(data.astronaut())
-    path = tmp_path_factory.mktemp("camera") / "clip.mjpeg"
+    portrait = Image.fromarray(data.astronaut()).resize((480, 480))
     with path.open("wb") as file:
         for step in range(20):
             frame = Image.new("RGB", (640, 480), "#405060")
-            frame.paste(portrait.resize((480, 480)), (60 + 4 * abs(step - 10), 0))
+            frame.paste(portrait, (60 + 4 * abs(step - 10), 0))
             frame.save(file, "JPEG", quality=85)
     return path
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -73,6 +78,34 @@ def test_another_face_is_chosen_from_the_list_and_by_a_click(page: Any, url: str
     page.get_by_text("Apparent expression of face 1").wait_for()
 
 
+def bright_half(page: Any) -> str:
+    """On which side the heat map that is shown is bright."""
+    picture = page.locator("#heat img").nth(1)
+    picture.wait_for()
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.get_attribute("src").partition(",")[2]))))
+    return "left" if pixels[:, :24].mean() > pixels[:, -24:].mean() else "right"
+
+
+def test_where_the_model_looked_is_shown_on_request(page: Any, url: str, portrait: Path) -> None:
+    page.goto(url)
+    upload(page, portrait)
+    page.get_by_text("2 faces found").wait_for()
+    assert page.locator("#heat img").count() == 0
+    page.get_by_role("button", name="Where did the model look?").click()
+    assert bright_half(page) == "left"
+    assert "raise this model’s score for “happy”" in page.locator("#heat").inner_text()
+    page.locator("#chosen-face input").click()
+    page.get_by_role("option", name="2 · sad 70%").click()
+    page.locator("#heat img").first.wait_for(state="hidden")
+    page.get_by_role("button", name="Where did the model look?").click()
+    assert bright_half(page) == "right"
+    assert "“sad”" in page.locator("#heat").inner_text()
+    for label, told in (("angry", "No part of this face speaks for “angry”"), ("fear", "this model gives no map")):
+        page.locator("#expression input").click()
+        page.get_by_role("option", name=label).click()
+        page.get_by_text(told).wait_for()
+
+
 def test_no_face_and_broken_file_are_told_in_place(page: Any, url: str, portrait: Path, tmp_path: Path) -> None:
     black, broken = tmp_path / "black.png", tmp_path / "broken.png"
     Image.new("RGB", (64, 64)).save(black)
@@ -98,13 +131,14 @@ def test_webcam_gives_results_and_stop_releases_the_camera(page: Any, url: str) 
     start_webcam(page, url)
     page.wait_for_function("parseFloat(document.querySelector('[data-read=rate]').textContent) > 0")
     assert page.locator("#webcam .fer-bars li").nth(3).inner_text().split() == ["happy", "70%"]
-    drawn = "document.querySelector('#webcam canvas').getContext('2d').getImageData(0, 0, 640, 480).data.some(Boolean)"
+    overlay = "document.querySelector('#webcam .fer-stage canvas').getContext('2d')"
+    drawn = f"{overlay}.getImageData(0, 0, 640, 480).data.some(Boolean)"
     assert page.evaluate(drawn)
     assert not page.evaluate(ALL_ENDED)
     assert "fer-mirrored" in page.locator("#webcam video").get_attribute("class")
     page.get_by_label("Mirror").uncheck()
     assert "fer-mirrored" not in page.locator("#webcam video").get_attribute("class")
-    assert page.locator("#webcam canvas").get_attribute("class") is None, "text is never mirrored"
+    assert page.locator("#webcam .fer-stage canvas").get_attribute("class") is None, "text is never mirrored"
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save picture").click()
     assert Image.open(saved.value.path()).size == (640, 480)
@@ -113,6 +147,76 @@ def test_webcam_gives_results_and_stop_releases_the_camera(page: Any, url: str) 
     assert not page.evaluate(drawn)
     page.get_by_role("button", name="Start camera").click()
     page.locator("#webcam .fer-bars li").first.wait_for()
+
+
+def test_a_session_is_drawn_and_saved_by_the_browser_alone(page: Any, url: str) -> None:
+    start_webcam(page, url)
+    page.get_by_text(re.compile(r"share of ([2-9]|\d\d+) s: happy 100%")).wait_for()
+    drawn = """() => {
+      const canvas = document.querySelector(".fer-time canvas");
+      const pixel = (x) => [...canvas.getContext("2d").getImageData(x, canvas.height / 2, 1, 1).data];
+      return [pixel(canvas.width - 4), pixel(4)];
+    }"""
+    assert page.evaluate(drawn) == [[0xE6, 0x9F, 0x00, 255], [0, 0, 0, 0]], "happy now, and nothing a minute ago"
+    page.get_by_role("button", name="Stop").click()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    with page.expect_download() as saved:
+        page.locator("#webcam").get_by_role("button", name="Download JSON").click()
+    session = json.loads(saved.value.path().read_text())
+    with page.expect_download() as saved:
+        page.locator("#webcam").get_by_role("button", name="Download CSV").click()
+    assert not [address for address in asked if not address.startswith("blob:")]
+    rows = list(csv.DictReader(io.StringIO(saved.value.path().read_text())))
+    assert len(rows) == len(session["results"]) == 2 * session["frames"]
+    times = [float(row["time"]) for row in rows[::2]]
+    assert times == sorted(set(times)) and times[0] == 0 and 2 <= times[-1] < 60
+    for row, result in zip(rows, session["results"], strict=True):
+        assert [float(row[side]) for side in ("left", "top", "right", "bottom")] == result["box"]
+        assert [int(row["width"]), int(row["height"])] == result["size"] == [640, 480]
+        assert row["face"] == str(result["face"]) and row["label"] == result["label"]
+        assert {label: float(row[label]) for label in session["labels"]} == result["probabilities"]
+    page.get_by_role("button", name="Start camera").click()
+    page.get_by_text("will be drawn here").wait_for()
+
+
+# A camera of the page's own, so that each viewer shows something else: the halves of a picture that are not black.
+HALVES = """
+navigator.mediaDevices.getUserMedia = async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 480 });
+  const context = canvas.getContext("2d");
+  setInterval(() => {
+    context.fillStyle = `hsl(${Date.now() % 360} 50% 50%)`;
+    context.clearRect(0, 0, 640, 480);
+    for (const left of HERE) context.fillRect(left + 40, 0, 240, 480);
+  }, 30);
+  return canvas.captureStream(30);
+};
+window.results = [];
+document.addEventListener("fer-result", ({ detail }) => window.results.push(detail));
+"""
+
+
+def test_several_viewers_share_the_server_and_see_only_their_own(browser: Any, url: str) -> None:
+    shown = {"[0]": {"happy"}, "[320]": {"sad"}, "[0, 320]": {"happy", "sad"}}
+    contexts = [browser.new_context() for _ in shown]
+    pages = [context.new_page() for context in contexts]
+    for page, halves in zip(pages, shown, strict=True):
+        page.add_init_script(HALVES.replace("HERE", halves))
+        open_tab(page, url, "Webcam")
+    for page in pages:
+        page.get_by_role("button", name="Start camera").click()
+    for script in ("window.results.length", "(window.results.length = 0, true)", "window.results.length >= 5"):
+        for page in pages:
+            page.wait_for_function(script)
+    results = [page.evaluate("window.results") for page in pages]
+    for context in contexts:
+        context.close()
+    for seen, expected in zip(results, shown.values(), strict=True):
+        assert {frozenset(face["label"] for face in one["faces"]) for one in seen} == {frozenset(expected)}
+        assert max(one["delay"] for one in seen) < 3000  # milliseconds, on a machine that may be busy
+    counts = [len(seen) for seen in results]
+    assert max(counts) < 4 * min(counts), counts
 
 
 def test_leaving_the_tab_releases_the_camera(page: Any, url: str) -> None:

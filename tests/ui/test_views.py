@@ -12,7 +12,7 @@ from PIL import Image
 
 from gradio_ui import charts
 from gradio_ui.about_tab import model_card
-from gradio_ui.annotate import COLORS, annotate, text_color
+from gradio_ui.annotate import COLORS, annotate, heat_overlay, text_color
 from gradio_ui.image_tab import as_result, example_pictures, face_bars
 from gradio_ui.recognition.errors import ImageError
 from gradio_ui.recognition.image_io import read_image
@@ -59,6 +59,23 @@ def test_bars_are_sorted_and_escaped() -> None:
     html = charts.bars({"sad": 0.25, "<b>": 0.75})
     assert "<b>" not in html
     assert html.index("75.0%") < html.index("25.0%")
+
+
+def test_the_heat_map_keeps_the_face_and_brightens_with_heat() -> None:
+    crop = np.full((8, 11, 3), 128, np.uint8)
+    crop[4:] = 40
+    drawn = heat_overlay(crop, np.linspace(0, 1, 11, dtype=np.float32)[None].repeat(8, axis=0))
+    luma = drawn @ np.array([0.299, 0.587, 0.114])
+    assert drawn.shape == crop.shape and drawn.dtype == np.uint8
+    assert (np.diff(luma, axis=1) > 0).all(), "more heat is always brighter"
+    assert (luma[0] > luma[-1] + 20).all(), "the face still shows"
+
+
+def test_saliency_names_the_label_and_escapes_it() -> None:
+    crop, heat = np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32)
+    shown = charts.saliency(crop, heat, "<b>")
+    assert "<b>" not in shown and shown.count("<img") == 2 and "not show why" in shown
+    assert "No part of this face speaks for" in charts.saliency(crop, heat * 0, "fear")
 
 
 def test_table_and_bars_follow_the_faces(two: Recognition) -> None:
