@@ -54,6 +54,7 @@ class YuNetDetector:
     name = "yunet"
     LONG_SIDES = (320, 1280)  # pixels
     SMALL = 160  # pixels; frames with a shorter long side are enlarged to this
+    LEAST_SIDE = 64  # pixels, two cells of the coarsest grid
     IOU_THRESHOLD = 0.3
 
     def __init__(self, path: str | Path, score_threshold: float = 0.7) -> None:
@@ -88,12 +89,16 @@ class YuNetDetector:
 
     def _search(self, bgr: np.ndarray, scale: float) -> np.ndarray:
         """(n, 15) float32: x, y, w, h, five landmarks in frame pixels, score."""
+        import cv2
+
         size = _scaled(bgr, scale)
-        self._net.setInputSize((size.shape[1], size.shape[0]))
-        rows = self._net.detect(size)[1]
+        # a grid of one cell makes OpenCV read memory of nobody: boxes out of nowhere, other ones each time
+        below, beside = (max(0, self.LEAST_SIDE - side) for side in size.shape[:2])
+        padded = cv2.copyMakeBorder(size, 0, below, 0, beside, cv2.BORDER_CONSTANT)
+        self._net.setInputSize((padded.shape[1], padded.shape[0]))
+        rows = self._net.detect(padded)[1]
         if rows is None:
             return np.zeros((0, 15), np.float32)
-        rows = rows[np.isfinite(rows).all(axis=1)]  # OpenCV answers strips a pixel wide with infinite boxes
         rows[:, :14] *= np.tile([bgr.shape[1] / size.shape[1], bgr.shape[0] / size.shape[0]], 7)
         return rows
 
