@@ -191,6 +191,7 @@ def build(
     model.config.provenance = {"head": arguments.head, **{key: training[key] for key in RUN_KEYS}}
     model.save_pretrained(folder)
     image_processor.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # written readable by its owner alone, but meant for everybody
     if log_history := read_log(run):
         training["figures"] = write_figures([curves(log_history)], folder / "figures", folder)
 
