@@ -35,6 +35,8 @@ def curves(log_history: list[dict[str, Any]]) -> Drawing:
         log_history: `TrainerState.log_history`. The accuracy on the augmented training pictures is drawn where the
             trainer logged it (`accuracy` beside `loss`).
     """
+    # the weights that were kept are evaluated once more at the end, which is no further point of the curve
+    log_history = list({("loss" in entry, entry["epoch"]): entry for entry in reversed(log_history)}.values())[::-1]
     figure, (left, right) = new_figure("Loss and accuracy over the epochs of training", "", 3.7, 1, 2)
     lines = (
         (left, "loss", "training (augmented)", ORANGE),
