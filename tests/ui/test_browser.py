@@ -170,7 +170,7 @@ def test_a_session_is_drawn_and_saved_by_the_browser_alone(page: Any, url: str) 
     rows = list(csv.DictReader(io.StringIO(saved.value.path().read_text())))
     assert len(rows) == len(session["results"]) == 2 * session["frames"]
     times = [float(row["time"]) for row in rows[::2]]
-    assert times == sorted(set(times)) and times[0] == 0 and 2 <= times[-1] < 60
+    assert times == sorted(set(times)) and times[0] == 0 and 1.4 < times[-1] < 60  # the page rounds to "2 s"
     for row, result in zip(rows, session["results"], strict=True):
         assert [float(row[side]) for side in ("left", "top", "right", "bottom")] == result["box"]
         assert [int(row["width"]), int(row["height"])] == result["size"] == [640, 480]
