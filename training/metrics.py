@@ -10,6 +10,7 @@ They are classes of ours over scikit-learn because `evaluate.load` fetches its c
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -30,7 +31,7 @@ class UndefinedMetricWarning(UserWarning):
     """A metric is undefined for some class, which was left out of it; the message names the class."""
 
 
-class ProbabilityMetric(evaluate.Metric):
+class ProbabilityMetric(evaluate.Metric, ABC):
     """Base of the metrics here: `predictions` are (n, C) probabilities, `references` (n,) indices into `labels`.
 
     Args:
@@ -57,9 +58,9 @@ class ProbabilityMetric(evaluate.Metric):
             warnings.warn(message, UndefinedMetricWarning, stacklevel=2)
         return self.score(p, y)
 
+    @abstractmethod
     def score(self, p: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         """The metric of (n, C) float64 probabilities and (n,) int64 references, both already checked."""
-        raise NotImplementedError
 
 
 class Accuracy(ProbabilityMetric):

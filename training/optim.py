@@ -17,7 +17,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) on groups marked `muon`, AdamW on the others, behind one optimiser's interface.
 
     Muon orthogonalises each matrix's momentum; on ConvNeXt's point-wise layers it learned in one epoch here what took
-    AdamW two and a half (training/EXPERIMENTS.md). It is defined for matrices only, so depth-wise kernels, norms, the
+    AdamW more than two (training/EXPERIMENTS.md). It is defined for matrices only, so depth-wise kernels, norms, the
     stem and the classifier stay with AdamW.
 
     Args:
