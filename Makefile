@@ -3,8 +3,13 @@ PYTHON ?= python3
 PORT ?= 7860
 VENV := .venv
 BIN := $(VENV)/bin
+JS := tests/javascript
 
-.PHONY: app test quality style clean
+# A part that broke off is run again alone: make benchmark PARTS=peers. The long ones: PARTS="webcam video". `fer` is compared where FER_PYTHON has it.
+PARTS ?= latency peers scaling training_speed
+FER_PYTHON ?= $(BIN)/python
+
+.PHONY: app test quality style benchmark reproduce-fer2013 reproduce-ferplus clean
 
 # The stamps remember what was installed, so that a second run starts at once.
 $(VENV)/.app: requirements.txt
@@ -19,7 +24,11 @@ $(VENV)/.dev: tests/requirements.txt $(VENV)/.app
 app: $(VENV)/.app
 	$(BIN)/python app.py --port $(PORT)
 
-test: $(VENV)/.dev
+# Where there is no npm, or no network, the tests that need transformers.js are skipped and say so.
+$(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json
+	@npm ci --prefix $(JS) --ignore-scripts --no-audit --no-fund --loglevel=error || echo "transformers.js was not installed"
+
+test: $(VENV)/.dev $(JS)/node_modules/.package-lock.json
 	$(BIN)/python -m pytest
 
 quality: $(VENV)/.dev
@@ -30,6 +39,31 @@ quality: $(VENV)/.dev
 style: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The published weights anew, from the raw CSV files: two teachers, a student of both, two packages. It takes hours on
+# a CPU, and goes on where it was stopped. `make reproduce-fer2013 DATASET=fer2013.csv FERPLUS=fer2013new.csv`
+DATASET ?= fer2013.csv
+FERPLUS ?= fer2013new.csv
+
+runs/%/run.json: training/recipes/%.json | $(VENV)/.app
+	$(BIN)/python -m training.train $< --output_dir runs/$* --dataset $(DATASET) --ferplus $(FERPLUS) \
+	  --resume_from_checkpoint true
+
+runs/fer2013/run.json: runs/convnext/run.json runs/regnet/run.json
+
+reproduce-fer2013 reproduce-ferplus: reproduce-%: runs/fer2013/run.json
+	$(BIN)/python -m training.package runs/fer2013 model_card/$* --head $* --dataset $(DATASET) --ferplus $(FERPLUS)
+	$(BIN)/python -m training.crop_margin model_card/$* --dataset $(DATASET) --write
+	$(BIN)/python -m training.export model_card/$* --dataset $(DATASET) --ferplus $(FERPLUS)
+	$(BIN)/python -m training.evaluate model_card/$* --dataset $(DATASET) --ferplus $(FERPLUS) --flip_tta --robustness
+	$(BIN)/python -m training.card model_card/$*
+
+benchmark: $(VENV)/.dev
+	@for part in $(PARTS); do \
+	  case $$part in peers) more="--fer_python $(FER_PYTHON)";; *) more=;; esac; \
+	  $(BIN)/python -m tests.benchmarks.$$part --record $$more || exit 1; \
+	done
+	$(BIN)/python -m tests.benchmarks.readme
 
 clean:
 	rm -rf $(VENV)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import mimetypes
 import re
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from gradio_ui.charts import data_url
+from gradio_ui.models import Models
+from gradio_ui.recognition.recognizer import EmotionRecognizer
 
 KEPT_MINUTES = 30  # how long Gradio's temporary folder keeps an uploaded picture; `demo.py` sets it
 
@@ -46,29 +47,39 @@ schools is prohibited (AI Act, Art. 5(1)(f)), and elsewhere people exposed to su
 """
 
 
-def about_tab(recognizer: Any) -> None:
+def about_tab(models: Models, model: gr.State) -> None:
     """Adds the tab's text to the surrounding Blocks.
 
     Args:
-        recognizer: its `source`, `labels` and `detector` are told.
+        models: what can be served; the default one is loaded.
+        model: name of the one that this session uses; the text is about that one.
     """
+
+    def texts(name: str) -> tuple[str, str]:
+        card = model_card(Path(models[name].source.folder))
+        return facts(models[name]), f"## The model card\n\n{card}" if card else ""
+
+    served, card = texts(models.default)
+    outputs = [
+        gr.Markdown(served, elem_id="served", elem_classes="fer-prose"),
+        gr.Markdown(card, elem_id="card", elem_classes="fer-prose"),
+    ]
+    model.change(texts, model, outputs, show_progress="hidden", api_visibility="private")
+
+
+def facts(recognizer: EmotionRecognizer) -> str:
+    """What is served, as Markdown: id, revision, labels, detector, and what they can and cannot say."""
     source, detector = recognizer.source, recognizer.detector
     revision = f"`{source.revision}`" if source.revision else "none; it is a folder beside the app"
     if source.origin == "cache":
         revision += " (from the cache, since the Hub could not be reached)"
-    gr.Markdown(
-        FACTS.format(
-            model=source.model_id,
-            revision=revision,
-            labels=", ".join(recognizer.labels),
-            detector=DETECTORS.get(detector.name, detector.name) + (f". {detector.notice}" if detector.notice else ""),
-            minutes=KEPT_MINUTES,
-        ),
-        elem_classes="fer-prose",
+    return FACTS.format(
+        model=source.model_id,
+        revision=revision,
+        labels=", ".join(recognizer.labels),
+        detector=DETECTORS.get(detector.name, detector.name) + (f". {detector.notice}" if detector.notice else ""),
+        minutes=KEPT_MINUTES,
     )
-    if card := model_card(Path(source.folder)):
-        gr.Markdown("## The model card")
-        gr.Markdown(card, elem_id="card", elem_classes="fer-prose")
 
 
 def model_card(folder: Path) -> str:

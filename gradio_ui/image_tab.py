@@ -12,9 +12,9 @@ import numpy as np
 
 from gradio_ui import charts
 from gradio_ui.annotate import annotate
+from gradio_ui.models import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.image_io import read_image
-from gradio_ui.recognition.recognizer import EmotionRecognizer
 from gradio_ui.recognition.types import Recognition
 from gradio_ui.settings import Settings
 
@@ -49,11 +49,12 @@ def example_pictures(folder: Path) -> list[Path]:
     return paths
 
 
-def image_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
+def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
     """Adds the tab's components and events to the surrounding Blocks.
 
     Args:
-        recognizer: scores the picture and explains a score.
+        models: score the picture and explain a score.
+        model: name of the one that this session uses.
         settings: its limits are told on the page.
     """
     welcome = charts.message(
@@ -105,11 +106,11 @@ def image_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
     links = html(elem_id="downloads")
     result = gr.State(EMPTY)  # as_result() of this session's picture
 
-    def run(image: dict[str, Any], whole_picture: bool) -> tuple[np.ndarray, Recognition]:
+    def run(image: dict[str, Any], whole_picture: bool, name: str) -> tuple[np.ndarray, Recognition]:
         frame = read_image(image["path"])
-        return frame, recognizer(frame, whole_picture=whole_picture)
+        return frame, models[name](frame, whole_picture=whole_picture)
 
-    def show(image: dict[str, Any] | None, whole_picture: bool) -> dict[Any, Any]:
+    def show(image: dict[str, Any] | None, whole_picture: bool, name: str) -> dict[Any, Any]:
         cleared: dict[Any, Any] = {
             notice: welcome,
             annotated: "",
@@ -124,7 +125,7 @@ def image_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
         if image is None:
             return cleared
         try:
-            frame, recognition = run(image, whole_picture)
+            frame, recognition = run(image, whole_picture, name)
         except RecognitionError as error:
             return cleared | {notice: charts.message("error", "This picture cannot be read", str(error))}
         if not len(recognition):
@@ -144,37 +145,43 @@ def image_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
             result: found,
         }
 
-    def explain(image: dict[str, Any], whole_picture: bool, found: dict[str, Any], face: str, label: str) -> str:
+    def explain(
+        image: dict[str, Any], whole_picture: bool, name: str, found: dict[str, Any], face: str, label: str
+    ) -> str:
         index = [face_name(f) for f in found["faces"]].index(face)
         try:
             return charts.saliency(
-                *recognizer.explain(image["path"], index, label, whole_picture=whole_picture), label
+                *models[name].explain(image["path"], index, label, whole_picture=whole_picture), label
             )
         except RecognitionError as error:
             return charts.message("error", "There is no map of this face", str(error))
 
-    def recognize(image: dict[str, Any] | None, whole_picture: bool = False) -> dict[str, Any]:
+    def recognize(
+        image: dict[str, Any] | None, whole_picture: bool = False, model_name: str = models.default
+    ) -> dict[str, Any]:
         """Recognises the apparent expression of every face in a picture.
 
         Args:
             image: the picture: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
             whole_picture: take the whole picture as one face instead of looking for faces.
+            model_name: one of the models that the page offers.
 
         Returns:
-            size (width, height in pixels), labels, and faces: for each its number, box (left, top, right, bottom in
-            pixels), the detector's confidence, the label, its probability, and all probabilities in 0-1.
+            size (width and height in pixels)
+            labels (the names of the expressions)
+            faces (for each its number, box as left, top, right, bottom in pixels, label and all probabilities, 0-1)
         """
         if image is None:
             raise gr.Error("Expected a picture, got none. Pass one with gradio_client.handle_file(path).")
         try:
-            return as_result(run(image, whole_picture)[1])
+            return as_result(run(image, whole_picture, model_name)[1])
         except RecognitionError as error:
             raise gr.Error(str(error)) from error
 
     gr.on(
-        [picture.change, whole.change],
+        [picture.change, whole.change, model.change],
         show,
-        inputs=[picture, whole],
+        inputs=[picture, whole, model],
         outputs=[notice, annotated, chosen, chart, where, expression, heat, table, links, result],
         preprocess=False,  # the engine reads the file, so that EXIF, odd formats and errors are its own
         trigger_mode="always_last",
@@ -188,7 +195,7 @@ def image_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
     gr.on(
         [where.expand, expression.input],
         explain,
-        inputs=[picture, whole, result, chosen, expression],
+        inputs=[picture, whole, model, result, chosen, expression],
         outputs=heat,
         preprocess=False,
         trigger_mode="always_last",
@@ -197,7 +204,11 @@ def image_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
     )
     gr.Button(visible=False).click(
         recognize,
-        inputs=[gr.Image(type="filepath", image_mode=None, visible=False, label="image"), gr.Checkbox(visible=False)],
+        inputs=[
+            gr.Image(type="filepath", image_mode=None, visible=False, label="image"),
+            gr.Checkbox(visible=False),
+            gr.Textbox(models.default, visible=False, label="model name"),
+        ],
         outputs=gr.JSON(visible=False, label="result"),
         preprocess=False,
         api_name="recognize",

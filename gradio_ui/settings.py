@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT_MODEL = Path(__file__).resolve().parents[1] / "model_card" / "fer2013"
@@ -19,12 +19,19 @@ class SettingsError(ValueError):
     """A setting cannot be used; the message names it, says what was expected, and what to do."""
 
 
+def shipped_models() -> tuple[str, ...]:
+    """The packages under model_card/, `DEFAULT_MODEL` first; in a Space, which carries none, that one all the same."""
+    found = {str(config.parent) for config in DEFAULT_MODEL.parent.glob("*/config.json")}
+    return (str(DEFAULT_MODEL), *sorted(found - {str(DEFAULT_MODEL)}))
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the app is started with, validated when made.
 
     Attributes:
-        model: folder of a checkpoint or a Hub id, "user/name" or "user/name@revision".
+        models: the checkpoints to choose from, the one to start with first: folders, or Hub ids "user/name" or
+            "user/name@revision".
         detector: "auto", "yunet", "haar" or the path of a YuNet .onnx file.
         host: address to listen on; 0.0.0.0 is every address of the machine.
         port: TCP port, 1-65535.
@@ -35,7 +42,7 @@ class Settings:
         SettingsError: A value is out of range or names a file that is not there.
     """
 
-    model: str = str(DEFAULT_MODEL)
+    models: tuple[str, ...] = field(default_factory=shipped_models)
     detector: str = "auto"
     host: str = "127.0.0.1"
     port: int = 7860
@@ -43,8 +50,10 @@ class Settings:
     max_video_minutes: float = 20
 
     def __post_init__(self) -> None:
-        if not self.model.strip():
-            raise SettingsError("model: expected a folder or a Hub id such as user/name, got an empty text")
+        if not self.models or not all(self.models):
+            raise SettingsError(
+                "model: expected folders or Hub ids such as user/name, separated by commas, got an empty text"
+            )
         if self.detector not in DETECTORS and not Path(self.detector).is_file():
             raise SettingsError(
                 f"detector: expected auto, yunet, haar or a YuNet .onnx file, got {self.detector!r}, which is no file"
@@ -97,9 +106,10 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
     add = parser.add_argument
     add(
         "--model",
-        default=environ.get("FER_MODEL") or default.model,
+        action="append",
         metavar="FOLDER|USER/NAME[@REV]",
-        help="checkpoint to serve [FER_MODEL; default: the one in model_card/fer2013]",
+        help="checkpoint to serve; several, by giving it again or with commas, can be chosen from on the page "
+        "[FER_MODEL; default: those in model_card/]",
     )
     add(
         "--detector",
@@ -126,6 +136,8 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
         help="longest video that is analysed [FER_MAX_VIDEO_MINUTES; default: %(default)s]",
     )
     values = vars(parser.parse_args(argv))
+    models = values.pop("model") or [environ.get("FER_MODEL") or ",".join(default.models)]
+    values["models"] = tuple(name.strip() for name in ",".join(models).split(","))
     for name, kind, expected in (
         ("port", int, "a number from 1 to 65535"),
         ("max_video_minutes", float, "a number above 0"),

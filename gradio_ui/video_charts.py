@@ -37,14 +37,21 @@ def progress(reached: float, duration: float | None, elapsed: float) -> str:
         elapsed: seconds that the analysis has taken so far.
     """
     if not reached:
-        return '<div class="fer-message" role="status"><strong>Reading the video</strong><progress></progress></div>'
+        return progress_bar("Reading the video", None)
     if not duration:
-        bar, text = "<progress></progress>", f"{clock(reached)} analysed"
-    else:
-        share = min(1.0, reached / duration)
-        bar = f'<progress value="{share:.3f}"></progress>'
-        text = f"{clock(reached)} of {clock(duration)} analysed, {clock(elapsed * (1 / share - 1))} left"
-    return f'<div class="fer-message" role="status"><strong>{text}</strong>{bar}</div>'
+        return progress_bar(f"{clock(reached)} analysed", None)
+    share = min(1.0, reached / duration)
+    left = clock(elapsed * (1 / share - 1))
+    return progress_bar(f"{clock(reached)} of {clock(duration)} analysed, {left} left", share)
+
+
+def progress_bar(text: str, share: float | None) -> str:
+    """A bar under a text, filled up to the share in 0-1, or moving where that is not known."""
+    value = "" if share is None else f' value="{share:.3f}"'
+    return (
+        f'<div class="fer-message" role="status"><strong>{escape(text)}</strong>'
+        f'<progress{value} aria-label="Progress"></progress></div>'
+    )
 
 
 def summary_html(found: Mapping[str, Any], moments: Mapping[str, Moment]) -> str:

@@ -4,37 +4,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import gradio as gr
 import numpy as np
 
 from gradio_ui import charts
 from gradio_ui.annotate import COLORS, OTHER_COLOR, text_color
+from gradio_ui.models import Models
 from gradio_ui.recognition.errors import RecognitionError
-from gradio_ui.recognition.recognizer import EmotionRecognizer
 from gradio_ui.recognition.tracker import TrackedFace
 from gradio_ui.recognition.video import SUFFIXES
 from gradio_ui.recognition.video_analysis import Draw, VideoAnalysis, write_json
 from gradio_ui.settings import Settings
 from gradio_ui.video_charts import progress, summary_html, timeline
 
+if TYPE_CHECKING:
+    import supervision as sv
+
 RATES: list[tuple[str, float]] = [("2 per second", 2), ("5 per second", 5), ("10 per second", 10), ("every frame", 0)]
 TELL_EVERY = 0.3  # seconds between two reports of progress
 
 
-def video_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
+def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
     """Adds the tab's components and events to the surrounding Blocks.
 
     Args:
-        recognizer: finds and scores the faces of each frame.
+        models: find and score the faces of each frame.
+        model: name of the one that this session uses.
         settings: its limits are told on the page and hold for every video.
     """
     limits = f"up to {settings.max_file_size.upper()} and {settings.max_video_minutes:g} minutes"
     welcome = charts.message("info", "No video yet", f"Choose an MP4, MOV, WebM, AVI or MKV file ({limits}).")
-    draw = face_drawer(recognizer.labels)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             source = gr.File(label="Video", file_types=["video", *SUFFIXES], height=160, elem_id="video-file")
@@ -53,11 +58,12 @@ def video_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
                 json_file = gr.DownloadButton("Download JSON", visible=False)
     summary = gr.HTML(apply_default_css=False, elem_id="video-summary")
     plot = gr.Plot(show_label=False, visible=False, elem_id="video-plot")
+    under_way: WeakValueDictionary[str, VideoAnalysis] = WeakValueDictionary()  # by session, for Cancel
 
-    def analysis_of(path: str, per_second: float, seconds: float) -> VideoAnalysis:
+    def analysis_of(path: str, per_second: float, seconds: float, name: str) -> VideoAnalysis:
         return VideoAnalysis(
             path,
-            recognizer,
+            models[name],
             per_second=per_second or None,
             time_constant=seconds,
             max_seconds=settings.max_video_minutes * 60,
@@ -74,23 +80,29 @@ def video_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
         plot: gr.Plot(value=None, visible=False),
     }
 
-    def analyse(path: str | None, per_second: float, seconds: float) -> Iterator[dict[Any, Any]]:
-        if path is None:
+    def analyse(
+        file: dict[str, Any] | None, per_second: float, seconds: float, name: str, request: gr.Request
+    ) -> Iterator[dict[Any, Any]]:
+        if file is None:
             yield cleared | idle(welcome)
             return
         busy = {start: gr.Button(interactive=False), cancel: gr.Button(interactive=True)}
         yield cleared | busy | {notice: progress(0, None, 0)}
-        analysis = analysis_of(path, per_second, seconds)
+        analysis = analysis_of(file["path"], per_second, seconds, name)
+        under_way[str(request.session_hash)] = analysis
         with TemporaryDirectory() as folder:
-            files = Files(Path(folder), Path(path).stem)
+            files = Files(Path(folder), Path(file["path"]).stem)
             begun = told = time.monotonic()
             try:
-                for reached in analysis.run(files.table, files.video, draw):
+                for reached in analysis.run(files.table, files.video, face_drawer(models[name].labels)):
                     if time.monotonic() - told >= TELL_EVERY:
                         told = time.monotonic()
                         yield {notice: progress(reached, analysis.duration, told - begun)}
             except RecognitionError as error:
                 yield idle(charts.message("error", "This video cannot be analysed", str(error)))
+                return
+            if not analysis.analyzed:
+                yield idle(charts.message("info", "Cancelled", f"Choose another video ({limits})."))
                 return
             found = analysis.summary()
             write_json(files.table, files.json, found)
@@ -102,27 +114,41 @@ def video_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
                 plot: gr.Plot(value=timeline(files.table, found), visible=bool(found["faces"])),
             }
 
-    def recognize_video(video: str | None, per_second: float = 10, smoothing: float = 0.5) -> Iterator[tuple]:
+    def stop(request: gr.Request) -> gr.Button:
+        if analysis := under_way.get(str(request.session_hash)):
+            analysis.stop()
+        return gr.Button(interactive=False)
+
+    def recognize_video(
+        video: dict[str, Any] | None, per_second: float = 10, smoothing: float = 0.5, model_name: str = models.default
+    ) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         """Recognises the apparent expression of every face in a video over time.
 
         Args:
             video: an MP4, MOV, WebM, AVI or MKV file.
             per_second: frames to analyse in each second; 0 analyses every frame.
             smoothing: time constant in seconds over which probabilities are smoothed; 0 switches it off.
+            model_name: one of the models that the page offers.
 
         Returns:
-            The annotated MP4 video with the original sound; a CSV file with a row per face and analysed frame (time in
-            seconds, stable face id, box in pixels, label, all probabilities, smoothed and raw); the same as JSON; and
-            the summary: dominant label, share of time per label, the same for each face, key moments, and `problem`,
-            which says what of a damaged file could not be read.
+            an MP4 file: the annotated video with the original sound
+            a CSV file: for each face and analysed frame its time in seconds, a stable face id, box and probabilities
+            a JSON file: the same and the summary
+            dominant: the label shown for the longest time, over all faces
+            seconds: the time that faces were seen, added up over all faces
+            shares: for each label its share of that time in 0-1
+            faces: dominant, seconds and shares for each face
+            moments: for each label when it was most probable, in which face
+            duration, size, analyzed_frames: of the video, in seconds, pixels and frames
+            problem: what of a damaged file could not be read; empty for a sound one
         """
         if video is None:
             raise gr.Error("Expected a video, got none. Pass one with gradio_client.handle_file(path).")
         try:
-            analysis = analysis_of(video, per_second, smoothing)
+            analysis = analysis_of(video["path"], per_second, smoothing, model_name)
             with TemporaryDirectory() as folder:
-                files = Files(Path(folder), Path(video).stem)
-                for _ in analysis.run(files.table, files.video, draw):
+                files = Files(Path(folder), Path(video["path"]).stem)
+                for _ in analysis.run(files.table, files.video, face_drawer(models[model_name].labels)):
                     pass
                 write_json(files.table, files.json, analysis.summary())
                 # Yielded, not returned: Gradio copies the files before it goes on and the folder is deleted.
@@ -134,8 +160,9 @@ def video_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
     running = gr.on(
         [start.click, source.upload],
         analyse,
-        inputs=[source, rate, smoothing],
+        inputs=[source, rate, smoothing, model],
         outputs=[notice, start, cancel, *cleared],
+        preprocess=False,  # of a file, Gradio's own would leave an empty copy behind
         show_progress="minimal",
         show_progress_on=notice,
         trigger_mode="once",
@@ -147,9 +174,9 @@ def video_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
         outputs=[notice, start, cancel, *cleared],
         api_visibility="private",
     )
-    gr.on(
-        [cancel.click, source.clear],
-        lambda: cleared | idle(charts.message("info", "Cancelled", f"Choose another video ({limits}).")),
+    cancel.click(stop, outputs=cancel, api_visibility="private", queue=False)  # what is done so far is kept
+    source.clear(
+        lambda: cleared | idle(welcome),
         outputs=[notice, start, cancel, *cleared],
         cancels=[running],
         api_visibility="private",
@@ -161,6 +188,7 @@ def video_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
             gr.File(visible=False, label="video"),
             gr.Number(10, visible=False, label="per_second"),
             gr.Number(0.5, visible=False, label="smoothing"),
+            gr.Textbox(models.default, visible=False, label="model name"),
         ],
         outputs=[
             gr.File(visible=False, label="annotated video"),
@@ -168,6 +196,7 @@ def video_tab(recognizer: EmotionRecognizer, settings: Settings) -> None:
             gr.File(visible=False, label="JSON"),
             gr.JSON(visible=False, label="summary"),
         ],
+        preprocess=False,
         api_name="recognize_video",
         **one_at_a_time,
     )
@@ -210,11 +239,9 @@ def face_drawer(labels: Sequence[str]) -> Draw:
         (frame (h, w, 3) uint8 RGB, faces) -> a new frame of the same shape.
     """
 
-    def draw(frame: np.ndarray, faces: Sequence[TrackedFace]) -> np.ndarray:
+    @lru_cache(maxsize=1)
+    def annotators(size: tuple[int, int]) -> tuple[sv.BoxAnnotator, sv.LabelAnnotator]:
         import supervision as sv
-
-        if not faces:
-            return frame
 
         def palette(colors: Sequence[str]) -> sv.ColorPalette:
             # supervision writes blue first; the frame has red first, so the colours are swapped and not the pixels.
@@ -222,24 +249,27 @@ def face_drawer(labels: Sequence[str]) -> Draw:
             return sv.ColorPalette([sv.Color(r=color.b, g=color.g, b=color.r) for color in rgb])
 
         colors = [COLORS.get(label, OTHER_COLOR) for label in labels]
-        size = (frame.shape[1], frame.shape[0])
         line = sv.calculate_optimal_line_thickness(size)
-        detections = sv.Detections(
-            np.array([face.box for face in faces], np.float32),
-            class_id=np.array([labels.index(face.label) for face in faces]),
-        )
-        boxed = sv.BoxAnnotator(palette(colors), thickness=line).annotate(frame.copy(), detections)
-        return sv.LabelAnnotator(
+        return sv.BoxAnnotator(palette(colors), thickness=line), sv.LabelAnnotator(
             palette(colors),
             text_color=palette([text_color(color) for color in colors]),
             text_scale=max(0.5, 1.5 * sv.calculate_optimal_text_scale(size)),  # to be read on a phone
             text_thickness=max(1, line // 2),
             text_padding=2 * line,
             smart_position=True,  # also keeps the text of a face at the edge inside the frame
-        ).annotate(
-            boxed,
-            detections,
-            [f"{f.face} {f.label} {f.probabilities[labels.index(f.label)]:.0%}" for f in faces],
         )
+
+    def draw(frame: np.ndarray, faces: Sequence[TrackedFace]) -> np.ndarray:
+        import supervision as sv
+
+        if not faces:
+            return frame
+        box, label = annotators((frame.shape[1], frame.shape[0]))
+        detections = sv.Detections(
+            np.array([face.box for face in faces], np.float32),
+            class_id=np.array([labels.index(face.label) for face in faces]),
+        )
+        texts = [f"{f.face} {f.label} {f.probabilities[labels.index(f.label)]:.0%}" for f in faces]
+        return label.annotate(box.annotate(frame.copy(), detections), detections, texts)
 
     return draw

@@ -1,63 +1,96 @@
 """The webcam tab. The browser keeps the video and draws over it; the server sees one small JPEG at a time.
 
-The next frame is sent only when the last answer is in, so a slow server lowers the rate and never the freshness.
-Frames stay in memory: they come as base64 text in JSON, since Gradio would spool an uploaded file to disk.
+A frame is sent only when the server has had the time for the one before, so a slow server lowers the rate and never
+the freshness. Frames stay in memory: they come as base64 text in JSON, since Gradio would spool a file to disk.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
+import os
 import time
+from functools import cache
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import gradio as gr
+from gradio.context import Context
 
 from gradio_ui.annotate import COLORS, OTHER_COLOR, text_color
 from gradio_ui.image_tab import STATIC
-from gradio_ui.recognition.errors import ImageError, RecognitionError
-from gradio_ui.recognition.image_io import read_image
-from gradio_ui.recognition.recognizer import EmotionRecognizer
+from gradio_ui.live import LiveFrame, Viewer, Viewers
+from gradio_ui.models import Models
+from gradio_ui.recognition.errors import RecognitionError
+from gradio_ui.video_tab import face_drawer
+
+SCRIPTS = ("timeline.js", "recorder.js", "view.js", "webcam.js")  # together the body of one function
 
 
-def webcam_tab(recognizer: EmotionRecognizer) -> None:
+def webcam_tab(models: Models) -> gr.HTML:
     """Adds the tab's component to the surrounding Blocks.
 
     Args:
-        recognizer: frame -> Recognition; called from several threads at once.
+        models: score the frames; called from several threads at once.
+
+    Returns:
+        The component. Its prop `model` is the name of the model that its session uses.
     """
 
-    def recognize_frame(frame: str) -> dict[str, Any]:
-        """One frame as a JPEG data URL -> its faces, boxes in pixels of that frame, and the milliseconds it took."""
-        start = time.perf_counter()
+    @cache
+    def viewers_with(model: str) -> Viewers:  # a page that changes to another model starts anew there
+        return Viewers(models[model], face_drawer(models[model].labels))
+
+    # First come, first served, and no more at once than there are cores: with many viewers each waits equally long.
+    turns = anyio.CapacityLimiter(os.cpu_count() or 1)
+
+    def viewer_of(session: str, data: dict[str, Any]) -> Viewer:
+        return viewers_with(str(data.get("model", models.default)))[session]
+
+    def see(session: str, data: dict[str, Any]) -> dict[str, Any]:
+        frame = LiveFrame.parse(data)
+        return viewer_of(session, data).see(frame)
+
+    async def recognize_frame(data: dict[str, Any], request: gr.Request) -> dict[str, Any]:
+        """One `LiveFrame` -> what `Viewer.see` gives, and the milliseconds from its arrival to this answer."""
+        arrived = time.perf_counter()
         try:
-            recognition = recognizer(read_image(decode_data_url(frame)))
+            seen = await anyio.to_thread.run_sync(see, await session_of(request), data, limiter=turns)
         except RecognitionError as error:
             return {"error": str(error)}
-        return {
-            "faces": recognition.to_dicts(),
-            "labels": list(recognition.labels),
-            "server_ms": (time.perf_counter() - start) * 1000,
-        }
+        return seen | {"server_ms": (time.perf_counter() - arrived) * 1000}
 
-    gr.HTML(
+    async def take_recording(data: dict[str, Any], request: gr.Request) -> dict[str, Any]:
+        """The next part of a recording's file; see `Viewer.take`."""
+        try:
+            number, have, finish = int(data["number"]), int(data["have"]), bool(data["finish"])
+        except (KeyError, TypeError, ValueError):
+            return {"error": "expected number, have and finish, got something else; reload the page"}
+        session = await session_of(request)
+        try:
+            return await anyio.to_thread.run_sync(lambda: viewer_of(session, data).take(number, have, finish))
+        except RecognitionError as error:
+            return {"error": str(error)}
+
+    webcam = gr.HTML(
         html_template=(STATIC / "webcam.html").read_text(encoding="utf-8"),
-        js_on_load="\n".join((STATIC / name).read_text(encoding="utf-8") for name in ("timeline.js", "webcam.js")),
-        server_functions=[recognize_frame],
+        js_on_load="\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        server_functions=[recognize_frame, take_recording],
         apply_default_css=False,
         elem_id="webcam",
         colors={label: [color, text_color(color)] for label, color in COLORS.items()},
         other_color=[OTHER_COLOR, text_color(OTHER_COLOR)],
+        model=models.default,
     )
 
+    def forget(request: gr.Request) -> None:
+        for name in filter(models.is_loaded, models.names):
+            viewers_with(name).drop(str(request.session_hash))
 
-def decode_data_url(url: str) -> bytes:
-    """The bytes of a base64 data URL.
+    if Context.root_block is not None:
+        Context.root_block.unload(forget)
+    return webcam
 
-    Raises:
-        ImageError: It is none.
-    """
-    try:
-        return base64.b64decode(url.partition(";base64,")[2], validate=True)
-    except (binascii.Error, AttributeError) as error:
-        raise ImageError("expected a frame as a base64 data URL, got something else; reload the page") from error
+
+async def session_of(request: gr.Request) -> str:
+    """Gradio's session, which it sends beside the arguments of a server function but does not hand on."""
+    return str((await request.json())["session_hash"])

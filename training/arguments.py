@@ -71,6 +71,15 @@ class TrainingArguments(HFTrainingArguments):
     ferplus_weight: float = field(
         default=0.0, metadata={"help": "Weight of the soft cross-entropy to the FER+ votes; needs --ferplus."}
     )
+    teachers: list[str] = field(
+        default_factory=list, metadata={"help": "Run folders or Hub ids with the same outputs, to distil from."}
+    )
+    distillation_weight: float = field(
+        default=0.7, metadata={"help": "Share of the loss that is cross-entropy to the teachers' probabilities."}
+    )
+    distillation_temperature: float = field(
+        default=1.0, metadata={"help": "Softens teachers and student alike in that part of the loss."}
+    )
 
     def __post_init__(self) -> None:
         # The parent wants to be told that there is no accelerator before it grants bfloat16 to a CPU.
@@ -78,9 +87,11 @@ class TrainingArguments(HFTrainingArguments):
         super().__post_init__()
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay: expected 0 to below 1, got {self.ema_decay}")
-        for name in ("early_share", "calm_from", "calm_strength"):
+        for name in ("early_share", "calm_from", "calm_strength", "distillation_weight"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+        if self.distillation_temperature <= 0:
+            raise ValueError(f"distillation_temperature: expected above 0, got {self.distillation_temperature}")
         if self.class_weights not in ("none", "sqrt", "balanced"):
             raise ValueError(f"class_weights: expected none, sqrt or balanced, got {self.class_weights!r}")
         if self.head_epochs and str(self.lr_scheduler_type) != "SchedulerType.COSINE":

@@ -21,9 +21,13 @@ class Averaging(TrainerCallback):
     def __init__(self, model: nn.Module, decay: float) -> None:
         def lerp(averaged: Any, current: Any, seen: torch.Tensor | int) -> None:
             weight = 1 - min(decay, (1 + int(seen)) / (10 + int(seen)))
-            torch._foreach_lerp_(averaged, current, weight)
+            if averaged[0].is_floating_point():
+                torch._foreach_lerp_(averaged, current, weight)
+            else:  # batch norm counts its batches
+                torch._foreach_copy_(averaged, current)
 
-        self.average = AveragedModel(model, multi_avg_fn=lerp)
+        # with the buffers: averaged weights want averaged batch-norm statistics
+        self.average = AveragedModel(model, multi_avg_fn=lerp, use_buffers=True)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.average.update_parameters(kwargs["model"])

@@ -35,10 +35,11 @@ from gradio_ui.recognition.hub import resolve_model
 from training.data import DataError, load_fer
 from training.evaluate import split_provenance
 from training.folding import FoldingError
+from training.intervals import bootstrap_intervals
 from training.labels import LabelError, canonical_label
-from training.metrics import MetricError, bootstrap_intervals, compute, softmax
+from training.metrics import MetricError, compute, softmax
 from training.model import load_model
-from training.predictions import EvaluationError, labels_of, predict, references, shared_outputs
+from training.predictions import EvaluationError, head_of, labels_of, predict, references, shared_outputs
 from training.report import ReportError, library_versions, write_report
 
 SHOWN = ("accuracy", "nll", "ece")
@@ -54,7 +55,10 @@ class CompareArguments:
 
     dataset: str = field(metadata={"help": "CSV, folder or Hub id, see training.data."})
     split: str = field(default="validation", metadata={"help": "train, validation or test."})
-    head: str = field(default="fer2013", metadata={"help": "fer2013, or ferplus for majority votes and contempt."})
+    head: str | None = field(
+        default=None,
+        metadata={"help": "fer2013, or ferplus for majority votes and contempt; default: what the first is for."},
+    )
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv, the votes of the same rows."})
     skip_bad_rows: bool = field(default=False, metadata={"help": "Leave out unusable rows instead of stopping."})
     batch_size: int = field(default=64, metadata={"help": "Pictures per forward pass."})
@@ -275,14 +279,15 @@ def main(argv: list[str] | None = None) -> None:
     arguments, positional = parser.parse_args_into_dataclasses(argv)
     expected = (CompareError, EvaluationError, DataError, MetricError, ReportError, FoldingError, RecognitionError)
     try:
-        contenders = [open_contender(spec, arguments.head) for spec in positional.models]
+        contenders = [open_contender(spec, arguments.head or "fer2013") for spec in positional.models]
+        head = arguments.head or head_of(contenders[0].model)
         data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
         if arguments.split not in data:
             raise EvaluationError(f"expected --split to be one of {', '.join(data)}, got {arguments.split!r}")
-        comparison = compare(contenders, data[arguments.split], head=arguments.head, batch_size=arguments.batch_size)
+        comparison = compare(contenders, data[arguments.split], head=head, batch_size=arguments.batch_size)
     except (*expected, OSError) as error:
         sys.exit(f"error: {error}")
-    where = {"dataset": split_provenance(data, arguments.split), "split": arguments.split, "head": arguments.head}
+    where = {"dataset": split_provenance(data, arguments.split, head), "split": arguments.split, "head": head}
     write_report({**where, **comparison, "environment": {"versions": library_versions()}}, arguments.output)
     sys.stdout.write(f"{format_comparison(comparison)}\nwritten to {arguments.output}\n")
 

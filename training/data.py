@@ -30,7 +30,7 @@ __all__ = ["DataError", "duplicates_of", "load_fer", "pixel_hash", "provenance"]
 
 logger = logging.getLogger(__name__)
 
-CACHE_FORMAT = 1  # raise it when the cached rows change, so that old caches are left alone
+CACHE_FORMAT = 2  # raise it when the cached rows change, so that old caches are left alone
 GUARD_ROWS = 1000  # votes are checked against the labels in blocks of about this many rows
 GUARD_KAPPA = 0.2  # Cohen's kappa of vote plurality and label: 0.55 over FER-2013, 0 for a wrong order
 
@@ -49,7 +49,8 @@ def load_fer(
     Args:
         dataset: Kaggle CSV (plain or gzip), Kaggle folders, per-person set, local dataset repository, or Hub id with
             an optional `@revision`.
-        ferplus: `fer2013new.csv`: FER+ votes for the rows of the dataset, in the same order.
+        ferplus: `fer2013new.csv`: FER+ votes for the rows of the dataset, in the same order. A dataset repository
+            may hold them itself, as `training.publish_dataset` writes them.
         skip_bad_rows: Drop and count bad rows instead of raising; `provenance` gives the counts.
         seed: Of the validation split, where one has to be cut.
         validation_fraction: Share of train that becomes `validation` where the source has none, class by class.
@@ -59,7 +60,8 @@ def load_fer(
     Returns:
         Splits train, validation and test where they exist, with the columns `image` (`Image`, as stored), `label`
         (`ClassLabel` with the names `EMOTIONS`, or `FERPLUS_EMOTIONS` if contempt occurs), `pixel_hash` (see
-        `pixel_hash`), the source's own metadata, and `votes` (10 int32 counts in the order of `VOTES`) if asked for.
+        `pixel_hash`), the source's own metadata, and `votes` (10 int32 counts in the order of `VOTES`) if asked for or
+        held by the dataset.
 
     Raises:
         DataError: If anything about the dataset or the votes is not as expected.
@@ -77,7 +79,14 @@ def load_fer(
     names = FERPLUS_EMOTIONS if "contempt" in emotions else EMOTIONS
     labels = [None if emotion is None else names.index(emotion) for emotion in emotions]
 
-    votes = None if ferplus is None else _join_votes(Path(ferplus), splits, labels)
+    votes = None
+    if "votes" in table.column_names:
+        if ferplus is not None:
+            raise DataError(f"{dataset}: expected no {ferplus} beside it, since it holds FER+ votes itself; drop that")
+        own = np.array([counts or [0] * len(VOTES) for counts in table["votes"][:]], dtype=np.int32)  # none: a bad row
+        _check_votes(f"{dataset}, column votes", own, splits, labels)
+    elif ferplus is not None:
+        votes = _join_votes(Path(ferplus), splits, labels)
     table = table.remove_columns(["split", "emotion", "problem"])
     table = table.add_column("label", labels, feature=ClassLabel(names=list(names)))
     if votes is not None:
@@ -239,8 +248,6 @@ def _read_votes(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _join_votes(path: Path, splits: np.ndarray, labels: list[int | None]) -> np.ndarray:
     """Votes (n, 10) int32 for the rows of the dataset; a split that the dataset lacks may be in the file."""
-    from sklearn.metrics import cohen_kappa_score
-
     usage, votes = _read_votes(path)
     known = splits != ""
     lines = np.flatnonzero(np.isin(usage, splits[known]))
@@ -256,17 +263,25 @@ def _join_votes(path: Path, splits: np.ndarray, labels: list[int | None]) -> np.
             f"{path}, line {lines[row] + 2}: expected Usage {splits[row]} as in row {row} of the dataset, "
             f"found {usage[row]}"
         )
+    _check_votes(str(path), votes, splits, labels)
+    return votes
+
+
+def _check_votes(name: str, votes: np.ndarray, splits: np.ndarray, labels: list[int | None]) -> None:
+    """Raises DataError where votes (n, 10) do not fit the labels: rows, or the columns, are in another order."""
+    from sklearn.metrics import cohen_kappa_score
+
+    known = splits != ""
     plurality = votes[:, : len(FERPLUS_EMOTIONS)].argmax(axis=1)
     truth = np.array([-1 if label is None else label for label in labels])
     for block in np.array_split(np.flatnonzero(known), max(1, known.sum() // GUARD_ROWS)):
         # Fewer than 100 rows cannot tell a wrong order from chance.
         if len(block) >= 100 and cohen_kappa_score(plurality[block], truth[block]) < GUARD_KAPPA:
             raise DataError(
-                f"{path}: expected votes that fit the labels; from row {block[0]} to {block[-1]} only "
+                f"{name}: expected votes that fit the labels; from row {block[0]} to {block[-1]} only "
                 f"{(plurality == truth)[block].mean():.0%} agree (63% in FER-2013), so the dataset is not in the "
-                "order of the vote file: use the Kaggle CSV or a copy in its order"
+                "order of the votes: use the Kaggle CSV or a copy in its order"
             )
-    return votes
 
 
 def main() -> None:

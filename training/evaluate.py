@@ -8,6 +8,7 @@ The report collects what was measured in turn; `--galleries FOLDER` shows the pi
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +19,22 @@ import torch
 from datasets import DatasetDict, concatenate_datasets
 from transformers import BaseImageProcessor, HfArgumentParser, PreTrainedModel
 
+from training.calibration import Scaling
 from training.canvas import write_figures
 from training.curves import curves, read_log
 from training.data import DataError, duplicates_of, load_fer, provenance
 from training.figures import draw_figures
 from training.galleries import check_unpublished, write_galleries
+from training.intervals import bootstrap_intervals, bootstrap_mean, ece_biases
 from training.labels import VOTES, LabelError, canonical_label
-from training.metrics import MetricError, bootstrap_intervals, compute, softmax, vote_cross_entropy
-from training.predictions import EvaluationError, Predictions, classify
+from training.metrics import (
+    MetricError,
+    compute,
+    softmax,
+    vote_cross_entropy,
+    vote_entropy,
+)
+from training.predictions import EvaluationError, Predictions, classify, head_of, labels_of
 from training.report import (
     SCHEMA_VERSION,
     ReportError,
@@ -50,7 +59,10 @@ class EvaluateArguments:
         default="validation",
         metadata={"help": "train, validation or test; all: the whole dataset, for one the model has not learnt from."},
     )
-    head: str = field(default="fer2013", metadata={"help": "fer2013, or ferplus for majority votes and contempt."})
+    head: str | None = field(
+        default=None,
+        metadata={"help": "fer2013, or ferplus for majority votes and contempt; default: what the package is for."},
+    )
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv, the votes of the same rows."})
     flip_tta: bool = field(default=False, metadata={"help": "Also average with the mirrored picture."})
     group_by: list[str] = field(
@@ -74,10 +86,10 @@ class EvaluateArguments:
 def measure(predictions: Predictions, data: DatasetDict, *, split: str, head: str = "fer2013") -> list[dict[str, Any]]:
     """The `results` of a report, the benchmark itself first; arguments and errors as `evaluate_model`."""
     pictures, y, labels = predictions.pictures, predictions.references, predictions.labels
-    votes = None
-    if head == "ferplus" and "votes" in pictures.column_names:
-        columns = [VOTES.index(canonical_label(label)) for label in labels]
-        votes = np.asarray(pictures["votes"][:], np.float64)[:, columns]
+    votes = votes_of(predictions, head)
+    notes = [f"{count} bad rows of the dataset dropped: {why}" for why, count in provenance(data)["dropped"].items()]
+    if head == "ferplus" and votes is None:
+        notes.append("no FER+ votes given: measured against the labels of the dataset")
     subsets = {"all": np.ones(len(y), bool)}
     if split != "train" and "train" in data:
         subsets["unseen_pixels"] = ~duplicates_of(pictures, data["train"])
@@ -91,8 +103,12 @@ def measure(predictions: Predictions, data: DatasetDict, *, split: str, head: st
             if not mask.any():
                 continue
             metrics, undefined = compute(probabilities[mask], y[mask], labels)
+            metrics |= ece_biases(probabilities[mask], y[mask])
+            intervals = bootstrap_intervals(probabilities[mask], y[mask], labels)
             if votes is not None:
-                metrics["vote_cross_entropy"] = vote_cross_entropy(probabilities[mask], votes[mask])
+                losses = vote_cross_entropy(probabilities[mask], votes[mask])
+                metrics["vote_cross_entropy"], intervals["vote_cross_entropy"] = losses.mean(), bootstrap_mean(losses)
+                metrics["vote_entropy"] = vote_entropy(votes[mask])
             results.append(
                 {
                     "head": head,
@@ -100,16 +116,24 @@ def measure(predictions: Predictions, data: DatasetDict, *, split: str, head: st
                     "tta": tta,
                     "subset": subset,
                     "labels": labels,
-                    "dataset": split_provenance(data, split),
+                    "dataset": split_provenance(data, split, head),
                     "counts": {"pictures": int(mask.sum()), "left_out": int(len(data[split]) - mask.sum())},
                     "metrics": metrics,
-                    "intervals": bootstrap_intervals(probabilities[mask], y[mask], labels),
-                    "warnings": predictions.left_out + undefined,
+                    "intervals": intervals,
+                    "warnings": notes + predictions.left_out + undefined,
                     "seconds": round(predictions.seconds, 2),
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
             )
     return results
+
+
+def votes_of(predictions: Predictions, head: str) -> np.ndarray | None:
+    """(n, C) FER+ votes of the pictures, where those are the reference; None elsewhere."""
+    if head != "ferplus" or "votes" not in predictions.pictures.column_names:
+        return None
+    columns = [VOTES.index(canonical_label(label)) for label in predictions.labels]
+    return np.asarray(predictions.pictures["votes"][:], np.float64)[:, columns]
 
 
 def evaluate_model(
@@ -155,28 +179,35 @@ def draw(
     Args:
         predictions: what `classify` gave.
         result: the first that `measure` gave for them.
-        model: the same; its `calibration_temperature`, where there is one, is drawn before and after.
+        model: the same; where it is calibrated, before and after are drawn.
         folder: gets a folder `<head>_<split>` with the figures.
         root: where the report lies.
 
     Returns:
         The result's `figures`, see `training.report`.
     """
-    logits, temperature = predictions.logits[0], getattr(model.config, "calibration_temperature", None)
+    logits, scaling = predictions.logits[0], scaling_of(model, predictions.labels)
     drawings = draw_figures(
         softmax(logits),
         predictions.references,
         predictions.labels,
         where=f"{result['dataset']['source']}, {result['split']}",
-        uncalibrated=softmax(logits * temperature) if temperature else None,
+        uncalibrated=softmax(scaling.undo(logits)) if scaling else None,
     )
     return write_figures(drawings, folder / f"{result['head']}_{result['split']}", root)
 
 
-def split_provenance(data: DatasetDict, split: str) -> dict[str, Any]:
-    """Which data exactly: source, revision, and the fingerprint and number of rows of one split."""
+def scaling_of(model: PreTrainedModel, labels: Sequence[str]) -> Scaling | None:
+    """How the logits of these labels were calibrated at packaging, or None where they were not."""
+    found = getattr(model.config, "calibration", None)
+    return Scaling(*(np.array([found[key][x] for x in labels]) for key in ("temperature", "bias"))) if found else None
+
+
+def split_provenance(data: DatasetDict, split: str, head: str) -> dict[str, Any]:
+    """Which data exactly: source, revision, what pictures should be called, fingerprint and rows of one split."""
     whole = provenance(data)
-    return {**whole, **{key: whole[key][split] for key in ("fingerprint", "rows")}}
+    reference = "FER+ majority" if head == "ferplus" and "votes" in data[split].column_names else "label"
+    return {**whole, "reference": reference, **{key: whole[key][split] for key in ("fingerprint", "rows")}}
 
 
 def describe_model(model: PreTrainedModel, weights: Path, name: str, revision: str | None = None) -> dict[str, Any]:
@@ -188,7 +219,6 @@ def describe_model(model: PreTrainedModel, weights: Path, name: str, revision: s
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "weights_sha256": sha256_of(weights),
         "weights_bytes": weights.stat().st_size,
-        "temperature": getattr(model.config, "calibration_temperature", None),
     }
 
 
@@ -207,7 +237,7 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
         SubgroupError: if the dataset lacks a column of `group_by`.
         DataError: if the dataset cannot be read.
         RecognitionError: if the model is not found.
-        ReportError: if the report holds results of the same split of another dataset.
+        ReportError: if the report holds results of the same split of another dataset, or against other labels.
         FoldingError: if it has no such head.
     """
     from gradio_ui.recognition.hub import resolve_model
@@ -217,17 +247,23 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
         check_unpublished(Path(arguments.galleries))
     source = resolve_model(spec)
     folder = Path(source.folder)
-    model, image_processor = load_model(folder, arguments.head)
+    model, image_processor = load_model(folder, arguments.head or "fer2013")
+    head = arguments.head or head_of(model)
+    for label in labels_of(model):
+        try:
+            canonical_label(label)
+        except LabelError as error:
+            raise LabelError(f"{spec}: id2label in its config.json: {error}") from None
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
     if arguments.split == "all":
         data = DatasetDict(all=concatenate_datasets(list(data.values())))
-    where: Any = {"split": arguments.split, "head": arguments.head}
+    where: Any = {"split": arguments.split, "head": head}
     read_columns(next(iter(data.values())), arguments.group_by)  # refused before the long work
     local = Path(spec).is_dir()
     output = Path(arguments.output or (folder / "report.json" if local else "report.json"))
     if arguments.split in data:
-        check_same_pictures(output, arguments.split, split_provenance(data, arguments.split))
+        check_same_pictures(output, **where, dataset=split_provenance(data, **where))
     predictions = classify(
         model, image_processor, data, **where, flip_tta=arguments.flip_tta, batch_size=arguments.batch_size
     )
@@ -242,7 +278,7 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
     figures = Path(arguments.figures or output.parent / "figures")
     report["results"][0]["figures"] = draw(predictions, report["results"][0], model, figures, output.parent)
     if log_history := read_log(folder):
-        write_figures([curves(log_history)], figures, output.parent)
+        write_figures([curves(log_history, head)], figures, output.parent)
     if arguments.robustness:
         count = arguments.robustness_pictures
         report["robustness"] = robustness(model, image_processor, predictions, count=count, **where)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ from gradio_ui.recognition.backends import ONNX_FILE, Backend, OnnxBackend, Torc
 from gradio_ui.recognition.classifier import labels_of
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.hub import resolve_model
+from training.card import write_card
 from training.data import DataError, load_fer
 from training.labels import LabelError
 from training.metrics import softmax
 from training.predictions import EvaluationError, references
+from training.report import ReportError, load_report, write_report
 
 QUANTIZED_FILE = "onnx/model_quantized.onnx"
 OPSET = 20  # the first with Gelu, which would otherwise be five nodes
@@ -105,7 +107,15 @@ def export_onnx(model: PreTrainedModel, size: tuple[int, int], path: Path) -> No
     onnx.save(proto, path)
 
 
-def quantize(source: Path, path: Path, batches: Sequence[np.ndarray]) -> None:
+def quantize(
+    source: Path,
+    path: Path,
+    batches: Sequence[np.ndarray],
+    *,
+    op_types: Sequence[str] = ("MatMul",),
+    per_channel: bool = True,
+    unsigned: bool = False,
+) -> None:
     """Write an int8 version: static, QDQ, a scale for each output channel of a weight.
 
     Only the matrix products are in int8. They hold 90 % of the weights; with the convolutions too the file shrinks
@@ -115,6 +125,8 @@ def quantize(source: Path, path: Path, batches: Sequence[np.ndarray]) -> None:
         source: float32 ONNX.
         path: the file to write.
         batches: `pixel_values` that set the ranges of the activations.
+        op_types, per_channel, unsigned: what is in int8, whether each output channel of a weight has its own scale,
+            and whether activations are uint8; `tests.benchmarks.export_trials` compares these.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -134,9 +146,9 @@ def quantize(source: Path, path: Path, batches: Sequence[np.ndarray]) -> None:
             path,
             Reader(),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            activation_type=QuantType.QInt8,
+            op_types_to_quantize=list(op_types),
+            per_channel=per_channel,
+            activation_type=QuantType.QUInt8 if unsigned else QuantType.QInt8,
             weight_type=QuantType.QInt8,
         )
 
@@ -230,6 +242,11 @@ def export(folder: Path, arguments: ExportArguments) -> tuple[list[Variant], str
         if refusal:
             (staged / QUANTIZED_FILE).unlink()
         swap((staged / ONNX_FILE).parent, (folder / ONNX_FILE).parent, Path(scratch) / "previous")
+    if (folder / "report.json").exists():  # what the card tells of the files
+        kept = variants[:-1] if refusal else variants
+        report = load_report(folder / "report.json") | {"onnx": [asdict(variant) for variant in kept]}
+        write_report(report, folder / "report.json")
+        write_card(folder)
     return variants, refusal
 
 
@@ -274,7 +291,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments, positional = parser.parse_args_into_dataclasses(argv)
     try:
         variants, refusal = export(positional.folder, arguments)
-    except (ExportError, DataError, EvaluationError, LabelError, RecognitionError, OSError) as error:
+    except (ExportError, DataError, EvaluationError, LabelError, RecognitionError, ReportError, OSError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.write(
         f"{format_variants(variants)}\n{refusal or f'opset {OPSET}, written to {positional.folder}/onnx'}\n"

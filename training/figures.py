@@ -39,7 +39,7 @@ def draw_figures(
         references: (n,) integers, indices into `labels`.
         labels: the C class names.
         where: on what it was measured, a few words that stand below each title.
-        uncalibrated: (n, C) probabilities before the temperature, where there is one.
+        uncalibrated: (n, C) probabilities before they were calibrated, where they were.
 
     Raises:
         MetricError: as `training.metrics.compute`.
@@ -114,7 +114,7 @@ def per_class(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -
         if points:
             marks = {"marker": marker, "color": color, "markersize": 12, "markeredgewidth": 2 if kind == "f1" else 0}
             axes.plot(*zip(*points, strict=True), linestyle="", label=name, zorder=2, **marks)
-    axes.set(xlim=(0, 1), ylim=(len(labels) - 0.5, -0.5))
+    axes.set(xlim=(0, 1), ylim=(len(labels) - 0.5, -0.5), xlabel="the tips of the triangles are at the values")
     axes.set_yticks(range(len(labels)), order)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
@@ -186,7 +186,7 @@ def reliability(
     """Accuracy in each bin of confidence, and how many pictures are there; arguments as `draw_figures`, checked."""
     kinds = [("as served", p, BLUE, "o")]
     if uncalibrated is not None:
-        kinds.insert(0, ("before the temperature", uncalibrated, ORANGE, "s"))
+        kinds.insert(0, ("before calibration", uncalibrated, ORANGE, "s"))
     figure, (top, bottom) = new_figure(
         "Reliability: is the model right as often as it is sure?", where, 5.6, 2, 1, sharex=True, height_ratios=(3, 1)
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import PreTrainedModel
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights of PIL's convert("L"); they sum to 1
+from gradio_ui.recognition.backends import LUMA
+
+if TYPE_CHECKING:
+    from training.calibration import Scaling
 
 
 class FoldingError(ValueError):
@@ -76,32 +79,40 @@ def select_head(model: PreTrainedModel, head: str) -> PreTrainedModel:
     return model
 
 
-def fold_temperature(model: PreTrainedModel, temperature: float) -> PreTrainedModel:
-    """Divide the logits by a temperature in place, through the classifier's weight and bias.
+def fold_scaling(model: PreTrainedModel, scaling: Scaling) -> PreTrainedModel:
+    """Calibrate the logits in place, through the classifier's weight and bias.
 
     Args:
-        model: a transformers classifier with a linear `classifier`.
-        temperature: above 0; above 1 makes the probabilities less sure.
+        model: a transformers classifier with a linear `classifier` of C outputs.
+        scaling: of C classes, in the order of the outputs.
 
     Returns:
-        The same model; `config.calibration_temperature` is the product of all temperatures folded in so far.
+        The same model; `config.calibration` holds `temperature` and `bias` by label.
 
     Raises:
-        FoldingError: if the temperature is not a positive number.
+        FoldingError: if the model is calibrated already, or a temperature is not a positive number.
     """
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise FoldingError(f"expected a temperature above 0, got {temperature}")
     linear = _classifier(model)
+    if getattr(model.config, "calibration", None):
+        raise FoldingError("expected a model that is not calibrated yet; package the run, not a package")
+    temperature, bias = (linear.bias.new_tensor(values) for values in (scaling.temperature, scaling.bias))
+    if not (temperature.isfinite() & (temperature > 0) & bias.isfinite()).all():
+        raise FoldingError(f"expected temperatures above 0 and finite biases, got {scaling}")
     with torch.no_grad():
-        linear.weight.div_(temperature)
-        linear.bias.div_(temperature)
-    name = "calibration_temperature"  # transformers refuses to save a bare "temperature": it is for text generation
-    setattr(model.config, name, temperature * getattr(model.config, name, 1.0))
+        linear.weight.div_(temperature[:, None])
+        linear.bias.div_(temperature).add_(bias)
+    names = [name for _, name in sorted((model.config.id2label or {}).items())]
+    model.config.calibration = {
+        "temperature": dict(zip(names, scaling.temperature.tolist(), strict=True)),
+        "bias": dict(zip(names, scaling.bias.tolist(), strict=True)),
+    }
     return model
 
 
 def _classifier(model: PreTrainedModel) -> torch.nn.Linear:
     linear = getattr(model, "classifier", None)
+    if isinstance(linear, torch.nn.Sequential):  # RegNet's: flatten, then a linear layer
+        linear = linear[-1]
     if not isinstance(linear, torch.nn.Linear):
         raise FoldingError(f"expected {type(model).__name__}.classifier to be one linear layer, got {linear}")
     return linear

@@ -1,4 +1,4 @@
-"""Metrics of a classifier's probabilities, each an `evaluate.Metric`, and their bootstrap intervals.
+"""Metrics of a classifier's probabilities, each an `evaluate.Metric`.
 
 They are classes of ours over scikit-learn because `evaluate.load` fetches its code from the network.
 
@@ -143,7 +143,7 @@ class ExpectedCalibrationError(ProbabilityMetric):
 
     def score(self, p: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         gaps = p.max(axis=1) - (p.argmax(axis=1) == y)
-        return {"ece": float(np.abs(np.bincount(_confidence_bins(p), weights=gaps)).sum() / len(y))}
+        return {"ece": float(np.abs(np.bincount(confidence_bins(p), weights=gaps)).sum() / len(y))}
 
 
 TRAINING_METRICS = (Accuracy, BalancedAccuracy, MacroF1, NegativeLogLikelihood)
@@ -197,58 +197,18 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def vote_cross_entropy(probabilities: np.ndarray, votes: np.ndarray) -> float:
-    """Mean cross-entropy (nats) of (n, C) probabilities to the distributions that (n, C) vote counts make."""
+def vote_cross_entropy(probabilities: np.ndarray, votes: np.ndarray) -> np.ndarray:
+    """(n,) cross-entropy (nats) of (n, C) probabilities to the distributions that (n, C) vote counts make."""
     distribution = votes / votes.sum(axis=1, keepdims=True)
     logarithms = np.log(np.clip(probabilities, np.finfo(np.float64).tiny, None))
-    return float(-(distribution * logarithms).sum(axis=1).mean())
+    return -(distribution * logarithms).sum(axis=1)
 
 
-def bootstrap_intervals(
-    probabilities: np.ndarray, references: np.ndarray, labels: Sequence[str], resamples: int = 1000, seed: int = 0
-) -> dict[str, list[float] | None]:
-    """95 % percentile intervals of the headline metrics, from resampling pictures with replacement (Efron 1979).
+def vote_entropy(votes: np.ndarray) -> float:
+    """Mean entropy (nats) of the distributions that (n, C) vote counts make: no cross-entropy to them is lower."""
+    from scipy.stats import entropy
 
-    Args:
-        probabilities: (n, C) floats in 0-1, rows sum to 1.
-        references: (n,) integers.
-        labels: the C class names.
-        resamples: how many times the pictures are drawn.
-        seed: of the draws.
-
-    Returns:
-        [low, high] for each name in `HEADLINE`, None where the metric is undefined.
-    """
-    p, y = checked(probabilities, references, labels)
-    n, classes = p.shape
-    predicted = p.argmax(axis=1)
-    pair = y * classes + predicted  # cell of the confusion matrix
-    log_loss = -np.log(np.clip(p[np.arange(n), y], np.finfo(p.dtype).eps, None))
-    brier = ((p - np.eye(classes)[y]) ** 2).sum(axis=1)
-    bins, gaps = _confidence_bins(p), p.max(axis=1) - (predicted == y)
-    ranks = [_tied_ranks(p[:, c]) for c in range(classes)]
-
-    rng = np.random.default_rng(seed)
-    draws = np.empty((resamples, len(HEADLINE)))
-    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # nanmean of nothing: undefined, and said so by None
-        for draw in draws:
-            weights = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
-            confusion = np.bincount(pair, weights=weights, minlength=classes**2).reshape(classes, classes)
-            hits, support, chosen = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-            recall = hits / support
-            f1 = np.where(support > 0, 2 * hits / (support + chosen), np.nan)
-            auc = [_weighted_auc(*ranks[c], weights, y == c) for c in range(classes)]
-            ece = np.abs(np.bincount(bins, weights=weights * gaps)).sum() / n
-            draw[:] = (
-                *(hits.sum() / n, np.nanmean(recall), np.nanmean(f1), np.nanmean(auc)),
-                *(weights @ log_loss / n, weights @ brier / n, ece),
-            )
-        bounds = np.nanpercentile(draws, (2.5, 97.5), axis=0)
-    return {
-        name: None if np.isnan(low) else [float(low), float(high)]
-        for name, low, high in zip(HEADLINE, *bounds, strict=True)
-    }
+    return float(entropy(votes, axis=1).mean())
 
 
 def checked(probabilities: Any, references: Any, labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -285,20 +245,6 @@ def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _confidence_bins(p: np.ndarray) -> np.ndarray:
+def confidence_bins(p: np.ndarray) -> np.ndarray:
     """(n,) index of the equal-width bin (low, high] that holds the top probability."""
     return np.clip(np.ceil(p.max(axis=1) * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
-
-
-def _tied_ranks(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The order that sorts the scores, and where each group of equal ones starts in it."""
-    order = np.argsort(scores, kind="stable")
-    return order, np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])
-
-
-def _weighted_auc(order: np.ndarray, starts: np.ndarray, weights: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the ROC curve of weighted pictures, ties counted half (Mann-Whitney U); NaN where undefined."""
-    ordered, positive = weights[order], positive[order]
-    ups = np.add.reduceat(ordered * positive, starts)
-    downs = np.add.reduceat(ordered * ~positive, starts)
-    return (ups * (np.cumsum(downs) - downs / 2)).sum() / (ups.sum() * downs.sum())

@@ -13,12 +13,19 @@ from torch import nn
 BLOCK = re.compile(r"^(.*?\b(?:layers|layer)\.\d+)\.")  # "...stages.0.layers.1." of ConvNeXt, "...layer.3." of ViT
 
 
+def matrix(parameter: torch.Tensor) -> torch.Tensor:
+    """A view of a linear or convolution weight as a matrix, one row an output, over the same memory."""
+    if parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last):
+        parameter = parameter.permute(0, 2, 3, 1)  # the order of columns does not matter to Muon
+    return parameter.view(len(parameter), -1)
+
+
 class MuonWithAdamW(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) on groups marked `muon`, AdamW on the others, behind one optimiser's interface.
 
     Muon orthogonalises each matrix's momentum; on ConvNeXt's point-wise layers it learned in one epoch here what took
-    AdamW more than two (training/EXPERIMENTS.md). It is defined for matrices only, so depth-wise kernels, norms, the
-    stem and the classifier stay with AdamW.
+    AdamW more than two (training/EXPERIMENTS.md). A convolution's kernel is a matrix to it, too, one row an output
+    channel. Depth-wise kernels are none; they, norms, the stem and the classifier stay with AdamW.
 
     Args:
         groups: parameter groups with `params`, `lr`, `weight_decay` and `muon` (bool).
@@ -28,8 +35,13 @@ class MuonWithAdamW(torch.optim.Optimizer):
     def __init__(self, groups: Iterable[dict[str, Any]], betas: tuple[float, float], eps: float) -> None:
         groups = list(groups)
         self.parts: list[torch.optim.Optimizer] = []
+        self.matrices: list[tuple[torch.Tensor, torch.Tensor]] = []  # a weight and its view, which Muon works on
         if muon := [g for g in groups if g["muon"]]:
-            self.parts.append(torch.optim.Muon(muon, momentum=0.95))
+            views = [g | {"params": [torch.nn.Parameter(matrix(p.detach())) for p in g["params"]]} for g in muon]
+            self.matrices = [
+                pair for g, v in zip(muon, views, strict=True) for pair in zip(g["params"], v["params"], strict=True)
+            ]
+            self.parts.append(torch.optim.Muon(views, momentum=0.95))
         if adamw := [g for g in groups if not g["muon"]]:
             self.parts.append(torch.optim.AdamW(adamw, betas=betas, eps=eps))
         super().__init__([{"params": g["params"]} for part in self.parts for g in part.param_groups], {})
@@ -43,8 +55,16 @@ class MuonWithAdamW(torch.optim.Optimizer):
         """One step of each part. `closure` is not supported and must be None."""
         if closure is not None:
             raise ValueError("MuonWithAdamW.step: expected no closure")
+        for parameter, view in self.matrices:
+            view.grad = None if parameter.grad is None else matrix(parameter.grad)
         for part in self.parts:
             part.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, those of the weights behind Muon's views among them."""
+        super().zero_grad(set_to_none)
+        for parameter, _ in self.matrices:
+            parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
         """The parts' own states, in order."""
@@ -107,7 +127,8 @@ def parameter_groups(
         if not parameter.requires_grad:
             continue
         head = name.startswith("classifier")
-        muon = muon_learning_rate > 0 and parameter.ndim == 2 and not head and "embedding" not in name
+        depthwise = parameter.ndim == 4 and parameter.shape[1] == 1
+        muon = muon_learning_rate > 0 and parameter.ndim in (2, 4) and not depthwise and 0 < depth[name] and not head
         decays = parameter.ndim > 1
         scale = layer_decay ** (deepest - depth[name])
         group = groups.setdefault(

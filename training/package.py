@@ -2,7 +2,7 @@
 
     python -m training.package runs/fer2013 model_card/fer2013 --dataset fer2013.csv
 
-The head is selected, the grey stem widened to RGB and the temperature folded into the classifier, so the folder
+The head is selected, the grey stem widened to RGB and the calibration folded into the classifier, so the folder
 serves calibrated probabilities for any picture through `pipeline`. It is built beside its place, checked, and only
 then swapped in whole.
 """
@@ -17,31 +17,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from transformers import HfArgumentParser
-from transformers import TrainingArguments as HFTrainingArguments
+from transformers import AutoConfig, HfArgumentParser
 
 from gradio_ui.recognition.classifier import DEFAULT_MARGIN
-from training.arguments import TrainingArguments
+from training.calibration import calibrate
 from training.canvas import write_figures
-from training.card import CardError, write_card
+from training.card import write_card
 from training.curves import curves, read_log
 from training.data import DataError, load_fer
-from training.evaluate import describe_model, draw, measure
-from training.folding import FoldingError, fold_temperature
+from training.data_limits import data_limits
+from training.evaluate import describe_model, draw, measure, votes_of
+from training.folding import FoldingError, fold_scaling
 from training.labels import LabelError
-from training.metrics import Brier, ExpectedCalibrationError, MetricError, NegativeLogLikelihood, compute, softmax
+from training.metrics import MetricError
 from training.model import load_model
 from training.predictions import EvaluationError, classify, labels_of
-from training.report import SCHEMA_VERSION, library_versions, publishable, write_report
+from training.report import SCHEMA_VERSION, ReportError, library_versions, publishable, write_report
+from training.runs import RUN_KEYS, read_run
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-SPLIT = "validation"  # the temperature is fitted here and the report is about it; test stays untouched
-NOT_RECIPE = {"output_dir", "report_to", "debug", "do_eval", "use_cpu", "dataloader_pin_memory"}  # this machine's
-WATTS_PER_CORE = 12.0  # assumed of a busy core with its share of memory and power supply; nothing was metered
-RUN_KEYS = ("commit", "seed", "epochs", "seconds", "device", "versions", "dataset")
+SPLIT = "validation"  # the calibration is fitted here and the report is about it; test stays untouched
+EXAMPLE = "figures/example.png"
 
 
 class PackageError(RuntimeError):
@@ -61,103 +59,6 @@ class PackageArguments:
     max_megabytes: float = field(default=40.0, metadata={"help": "Refuse larger weights; 1 MB is a million bytes."})
 
 
-def fit_temperature(logits: np.ndarray, references: np.ndarray) -> float:
-    """The temperature with the least negative log-likelihood (Guo et al. 2017, section 4.2).
-
-    Args:
-        logits: (n, C).
-        references: (n,) integers.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
-
-    rows = np.arange(len(references))
-    logits = np.asarray(logits, np.float64)
-
-    def loss(log_temperature: float) -> float:
-        return -log_softmax(logits / np.exp(log_temperature), axis=1)[rows, references].mean()
-
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
-
-
-def calibrate(logits: np.ndarray, references: np.ndarray, labels: list[str]) -> tuple[float, dict[str, Any]]:
-    """Fit the temperature on all pictures, and measure honestly what fitting one buys.
-
-    The "after" figures are cross-fitted: each random half is scored with the temperature that the other half gave.
-
-    Args:
-        logits: (n, C).
-        references: (n,) integers.
-        labels: the C names.
-
-    Returns:
-        The temperature, and the report's `calibration`.
-    """
-    metrics = (ExpectedCalibrationError, NegativeLogLikelihood, Brier)
-    before, _ = compute(softmax(logits), references, labels, metrics)
-    order = np.random.default_rng(0).permutation(len(references))
-    halves = order[::2], order[1::2]
-    scaled = logits.astype(np.float64)
-    for fitted, scored in (halves, halves[::-1]):
-        scaled[scored] /= fit_temperature(logits[fitted], references[fitted])
-    temperature = fit_temperature(logits, references)
-    return temperature, {
-        "temperature": temperature,
-        "pictures": len(references),
-        "before": before,
-        "after": compute(softmax(scaled), references, labels, metrics)[0],
-    }
-
-
-def energy_of(run: dict[str, Any]) -> dict[str, float] | None:
-    """What a run took, estimated from its processor time; None where that does not tell: GPUs, several processes.
-
-    Args:
-        run: what run.json holds.
-
-    Returns:
-        `cpu_seconds` over all cores, `assumed_watts_per_core`, and `kwh`.
-    """
-    if run["device"] != "cpu" or run.get("processes", 1) != 1 or not run.get("cpu_seconds"):
-        return None
-    seconds = run["cpu_seconds"]
-    return {
-        "cpu_seconds": seconds,
-        "assumed_watts_per_core": WATTS_PER_CORE,
-        "kwh": seconds * WATTS_PER_CORE / 3.6e6,
-    }
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """What `training.train` recorded, cut to what is worth publishing: where, when, from what, and the recipe.
-
-    The recipe is one that `training.train` takes: the arguments of network and augmentation, and the trainer's own or
-    where they differ from the defaults of transformers.
-
-    Raises:
-        PackageError: if the folder is no finished run.
-    """
-    try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        arguments = run["arguments"]
-        stock = {item.name: item.default for item in dataclasses.fields(HFTrainingArguments)}
-        recorded = arguments["training"]
-        trainer = {
-            item.name: recorded[item.name]
-            for item in dataclasses.fields(TrainingArguments)
-            if item.name in recorded
-            and item.name not in NOT_RECIPE
-            and isinstance(item.default, int | float | str)
-            and recorded[item.name] != stock.get(item.name)
-        }
-        recipe = arguments["model"] | arguments["augment"] | trainer
-        return publishable({**{key: run[key] for key in RUN_KEYS}, "energy": energy_of(run), "recipe": recipe})
-    except (OSError, ValueError, KeyError) as error:
-        raise PackageError(
-            f"{folder}: expected a finished run of training.train, but run.json cannot be used: {error!r}"
-        ) from error
-
-
 def build(
     run: Path, folder: Path, arguments: PackageArguments, data: DatasetDict, margins: dict[str, float]
 ) -> list[str]:
@@ -174,7 +75,7 @@ def build(
         The labels that the package must serve.
 
     Raises:
-        PackageError, EvaluationError, FoldingError, LabelError, MetricError: nothing usable was written.
+        PackageError, ReportError, EvaluationError, FoldingError, LabelError, MetricError: nothing usable was written.
     """
     training = read_run(run)
     model, image_processor = load_model(run, arguments.head)
@@ -184,16 +85,19 @@ def build(
         raise PackageError(f"expected a dataset with a {SPLIT} split, got {', '.join(data)}")
     where: Any = {"split": SPLIT, "head": arguments.head}
     raw = classify(model, image_processor, data, **where)
-    temperature, calibration = calibrate(raw.logits[0], raw.references, labels)
+    if raw.labels != labels:
+        raise PackageError(f"expected a dataset of {', '.join(labels)}, got {arguments.dataset}: {raw.left_out[0]}")
+    scaling, calibration = calibrate(raw.logits[0], raw.references, labels, votes_of(raw, arguments.head))
 
-    fold_temperature(model.float(), temperature)
+    fold_scaling(model.float(), scaling)
     model.config.crop_margin = margins
     model.config.provenance = {"head": arguments.head, **{key: training[key] for key in RUN_KEYS}}
     model.save_pretrained(folder)
     image_processor.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # written readable by its owner alone, but meant for everybody
     if log_history := read_log(run):
-        training["figures"] = write_figures([curves(log_history)], folder / "figures", folder)
+        drawing = curves(log_history, arguments.head)
+        training["figures"] = write_figures([drawing], folder / "figures", folder)
 
     packaged, image_processor = load_model(folder)  # measured as it will be served
     predictions = classify(packaged, image_processor, data, **where, flip_tta=True)
@@ -201,15 +105,40 @@ def build(
     results[0]["figures"] = draw(predictions, results[0], packaged, folder / "figures", folder)
     report = {
         "schema_version": SCHEMA_VERSION,
-        "model": describe_model(packaged, folder / "model.safetensors", str(arguments.model_id)),
+        "model": {
+            **describe_model(packaged, folder / "model.safetensors", str(arguments.model_id)),
+            "sees_luma_only": AutoConfig.from_pretrained(run).num_channels == 1,
+        },
         "results": results,
         "calibration": {**where, **calibration},
+        "data": data_limits(data, SPLIT),
+        "example": make_example(folder),
         "training": training,
         "environment": {"versions": library_versions(), "device": str(packaged.device)},
     }
     write_report(report, folder / "report.json")
     write_card(folder)
     return labels
+
+
+def make_example(folder: Path) -> dict[str, Any]:
+    """Put a face that may be published into a package, for the widget of its page on the Hub.
+
+    Args:
+        folder: a package that `pipeline` can load; gets the picture.
+
+    Returns:
+        The report's `example`: `file`, `title`, and `scores`, what the model says of it.
+    """
+    from PIL import Image
+    from skimage.data import astronaut
+    from transformers import pipeline
+
+    picture = Image.fromarray(astronaut()[62:182, 166:286])
+    picture.save(folder / EXAMPLE, optimize=True)
+    classify = pipeline("image-classification", model=str(folder), device="cpu")
+    scores = classify(picture, top_k=len(labels_of(classify.model)))
+    return {"file": EXAMPLE, "title": "Portrait (NASA, public domain)", "scores": scores}
 
 
 def check(folder: Path, labels: list[str], max_megabytes: float) -> None:
@@ -254,9 +183,12 @@ def package(run: Path, out: Path, arguments: PackageArguments) -> Path:
         `out`.
 
     Raises:
-        PackageError: if the run is not finished or a check fails; an existing package is as it was.
+        PackageError: if a check fails; an existing package is as it was.
+        ReportError: if the run is not finished; likewise, as with all others.
         DataError, EvaluationError, FoldingError, LabelError, MetricError: likewise.
     """
+    if arguments.head == "ferplus" and not arguments.ferplus:
+        raise PackageError("expected --ferplus fer2013new.csv for the head ferplus, whose votes calibrate it")
     margins = dict(DEFAULT_MARGIN)
     if (out / "config.json").exists():
         margins |= json.loads((out / "config.json").read_text(encoding="utf-8")).get("crop_margin", {})
@@ -287,7 +219,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="finished run folder")
     parser.add_argument("out", type=Path, help="package folder, replaced whole")
     arguments, positional = parser.parse_args_into_dataclasses(argv)
-    expected = (PackageError, CardError, DataError, EvaluationError, FoldingError, LabelError, MetricError, OSError)
+    expected = (PackageError, ReportError, DataError, EvaluationError, FoldingError, LabelError, MetricError, OSError)
     try:
         package(positional.run, positional.out, arguments)
     except expected as error:

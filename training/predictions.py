@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -162,6 +163,11 @@ def classify(
     started = time.perf_counter()
     logits = predict(model, image_processor, pictures, mirror=flip_tta, batch_size=batch_size)
     return Predictions(labels, pictures, y[rows], logits[..., columns], left_out, time.perf_counter() - started)
+
+
+def head_of(model: Any) -> str:
+    """What a package was made for, "fer2013" or "ferplus"; "fer2013" for any other model with a config."""
+    return (getattr(model.config, "provenance", None) or {}).get("head", "fer2013")
 
 
 def labels_of(model: PreTrainedModel) -> list[str]:

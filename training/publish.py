@@ -1,7 +1,7 @@
 """Publish a package, or the app as a Space, on the Hub: checked first, in one commit, and only what changed.
 
     python -m training.publish model_card/fer2013 --repo_id user/name [--private] [--revision BRANCH | --create_pr]
-    python -m training.publish --space user/space --model user/name[@REVISION]
+    python -m training.publish --space user/space --model user/name[@REVISION][,user/other[@REVISION]...]
 
 `--dry_run` checks and tells what would be uploaded. The token is that of HF_TOKEN or of `hf auth login`. The Hub's
 repository ends as a mirror of the folder; after an interruption the same command goes on with what is missing.
@@ -113,7 +113,7 @@ def package_files(folder: Path, repo_id: str) -> Files:
     return files | {"README.md": card.encode()}
 
 
-def space_files(root: Path, model_id: str) -> Files:
+def space_files(root: Path, model_ids: list[str]) -> Files:
     """The files of the Space by their path on the Hub: app, page and requirements, no weights and no tests.
 
     Raises:
@@ -136,7 +136,7 @@ def space_files(root: Path, model_id: str) -> Files:
     found = {key: card.data.get(key) for key in ("sdk", "app_file")}
     if found != {"sdk": "gradio", "app_file": "app.py"}:
         raise PublishError(f"README.md: expected sdk: gradio and app_file: app.py in the front matter, got {found}")
-    card.data["models"] = [model_id]
+    card.data["models"] = model_ids
     return files | {"README.md": str(card).encode()}
 
 
@@ -165,7 +165,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="package to publish as a model")
     parser.add_argument("--repo_id", metavar="USER/NAME", help="where to")
     parser.add_argument("--space", metavar="USER/SPACE", help="publish the app as this Space instead")
-    parser.add_argument("--model", metavar="USER/NAME[@REVISION]", help="what the Space serves")
+    served = "what the Space serves; several, with commas, to choose from"
+    parser.add_argument("--model", metavar="USER/NAME[@REVISION]", help=served)
     parser.add_argument("--version", default=version(), help="tag of the commit [default: %(default)s]")
     add_options(parser)
     args = parser.parse_args(argv)
@@ -175,12 +176,12 @@ def main(argv: list[str] | None = None) -> None:
             files = package_files(args.folder, args.repo_id)
             done = push(args.repo_id, files, message=f"Publish {args.version}", tag=args.version, **options)
         elif args.space and args.model and not (args.folder or args.repo_id):
-            pinned = pin_model(args.model)
-            files = space_files(ROOT, pinned.partition("@")[0])
-            variables = {"FER_MODEL": pinned}
+            pinned = [pin_model(model.strip()) for model in args.model.split(",")]
+            files = space_files(ROOT, [model.partition("@")[0] for model in pinned])
+            variables = {"FER_MODEL": ",".join(pinned)}
             options |= {"repo_type": "space", "variables": variables, "message": f"Publish the app, {args.version}"}
             done = push(args.space, files, **options)
-            sys.stdout.write(f"FER_MODEL = {pinned}\n")
+            sys.stdout.write(f"FER_MODEL = {variables['FER_MODEL']}\n")
         else:
             parser.error("expected either FOLDER --repo_id USER/NAME or --space USER/SPACE --model USER/NAME")
     except PublishError as error:

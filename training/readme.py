@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from training.report import ReportError, load_report, write_text
+from training.card import place_of
+from training.report import ReportError, format_cell, load_report, write_text
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
@@ -30,13 +31,11 @@ def render_figures(models: Path) -> str:
     for path in sorted(models.glob("*/report.json")):
         report = load_report(path)
         for result in report["results"]:
-            what = f"`{path.parent.name}` on {result['split']}"
+            what = f"`{path.parent.name}` on {place_of(result, report['training']['dataset'])}"
             what += ", with flips" if result["tta"] == "flip" else ""
             what += ", without pictures seen in training" if result["subset"] == "unseen_pixels" else ""
             cells = [f"{what} (n = {result['counts']['pictures']:,})"]
-            for key in COLUMNS:
-                low, high = result["intervals"][key]
-                cells.append(f"{result['metrics'][key]:.3f} ({low:.3f}-{high:.3f})")
+            cells += [format_cell(result, key) for key in COLUMNS]
             lines.append(f"| {' | '.join(cells)} |")
     if len(lines) == 2:
         raise ReportError(f"{models}: expected at least one package with a report.json, got none")

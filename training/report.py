@@ -2,12 +2,15 @@
 
     {
       "schema_version": 1,
-      "model":       name, revision, architecture, parameters, weights_sha256, weights_bytes, temperature
+      "model":       name, revision, architecture, parameters, weights_sha256, weights_bytes
       "results":     one entry per {head, split, tta, subset}: labels, dataset, counts, metrics, intervals, warnings,
-                     and for the benchmark itself figures: name, file, title, alt
+                     and for the benchmark itself figures (name, file, title, alt) and, if asked for, subgroups
       "robustness":  head, split, pictures, metrics unspoilt, one row per corruption and strength    (if asked for)
-      "calibration": temperature, and metrics before and after it       (packaged models)
-      "training":    the run that made the weights, with its recipe     (packaged models)
+      "calibration": temperature and bias by label, and metrics before and after them   (packaged models)
+      "data":        how noisy the labels are, how many pictures occur twice, ...       (packaged models)
+      "example":     a picture of the package, and what the model says of it            (packaged models)
+      "training":    the run that made the weights, with its recipe                     (packaged models)
+      "onnx":        one entry per way to run the model, see `training.export.Variant`  (exported packages)
       "environment": library versions and device of the evaluation
     }
 
@@ -80,16 +83,18 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return {**old, **new, "model": old["model"], "results": kept + new["results"]}
 
 
-def check_same_pictures(output: Path, split: str, dataset: dict[str, Any]) -> None:
-    """Refuse, before the work, to mix results on other pictures into a report that has some of the same split.
+def check_same_pictures(output: Path, *, split: str, head: str, dataset: dict[str, Any]) -> None:
+    """Refuse, before the work, to mix results on other pictures or against other labels into a report.
 
     Args:
         output: the report that results are about to be merged into; it need not exist.
         split: the split about to be measured.
-        dataset: its provenance, with a `fingerprint`.
+        head: the head about to be measured.
+        dataset: the split's provenance, with a `fingerprint` and a `reference`.
 
     Raises:
-        ReportError: the report's results of that split are about other pictures.
+        ReportError: the report's results of that split are about other pictures, or those of that head, too, were
+            measured against something else.
     """
     for result in load_report(output)["results"] if output.exists() else []:
         there = result["dataset"]
@@ -97,6 +102,12 @@ def check_same_pictures(output: Path, split: str, dataset: dict[str, Any]) -> No
             raise ReportError(
                 f"{output} holds results on {split} of {there['source']} ({there['rows']} pictures); these are other "
                 f"pictures, from {dataset['source']} ({dataset['rows']}). Give --output another file."
+            )
+        before = there.get("reference", "label")
+        if (result["split"], result["head"]) == (split, head) and before != dataset["reference"]:
+            raise ReportError(
+                f"{output} holds results of the head {head} on {split} against the {before}; these would be against "
+                f"the {dataset['reference']}. Use --ferplus as before, or give --output another file."
             )
 
 
@@ -130,6 +141,13 @@ def publishable(value: Any) -> Any:
     return value
 
 
+def format_cell(result: dict[str, Any], metric: str) -> str:
+    """A metric of a result for a table, with its 95 % interval where there is one."""
+    value, interval = result["metrics"][metric], result["intervals"][metric]
+    text = "undefined" if value is None else f"{value:.3f}"
+    return f"{text} ({interval[0]:.3f}-{interval[1]:.3f})" if interval else text
+
+
 def format_table(results: list[dict[str, Any]]) -> str:
     """Results for a terminal: headline metrics with 95 % intervals, then the classes of the first result."""
     lines = []
@@ -140,8 +158,6 @@ def format_table(results: list[dict[str, Any]]) -> str:
             value = result["metrics"][name]
             low_high = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
             lines.append(f"  {name:<20}{'undefined' if value is None else f'{value:.4f}'}{low_high}")
-        if (votes := result["metrics"].get("vote_cross_entropy")) is not None:
-            lines.append(f"  {'vote_cross_entropy':<20}{votes:.4f}")
         lines += [f"  warning: {message}" for message in result["warnings"]] + [""]
     columns = ("precision", "recall", "f1", "roc_auc", "support")
     lines.append(f"{'':<12}" + "".join(f"{name:>11}" for name in columns))

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from training.labels import VOTES
 from training.sources import (
     SPLITS,
     DataError,
@@ -37,7 +38,7 @@ def open_repository(path: str, name: str, pin: str | None, cache_dir: str | Path
     Raises:
         DataError: If it cannot be read, or has no picture column or no named labels.
     """
-    from datasets import ClassLabel, Value, load_dataset_builder
+    from datasets import ClassLabel, List, Value, load_dataset_builder
     from datasets.exceptions import DatasetsError
 
     try:
@@ -59,6 +60,8 @@ def open_repository(path: str, name: str, pin: str | None, cache_dir: str | Path
         and column.strip().lower() != "usage"
         and (isinstance(feature, ClassLabel) or (isinstance(feature, Value) and feature.dtype != "binary"))
     }
+    if isinstance(votes := features.get("votes"), List) and votes.length == len(VOTES):
+        metadata["votes"] = List(Value("int32"), length=len(VOTES))
     rows = partial(_repository_rows, name, builder, image, label, tuple(metadata))
     return Source(name, content or str(builder.hash), rows, metadata)
 

@@ -30,10 +30,13 @@ from training.callbacks import Stopwatch
 from training.curves import plot_curves
 from training.data import DataError, load_fer, provenance
 from training.depthwise import speed_up_depthwise
+from training.distillation import TeacherError
 from training.labels import FERPLUS_EMOTIONS, majority_label
 from training.metrics import MetricError, training_metrics
 from training.model import FERPLUS_PREFIX, ModelArguments, build_model, heads
 from training.pixels import ProcessedPixels, TrainingPixels, as_is, side
+from training.push import PublishError, tell
+from training.push_run import check_push, push_run
 from training.report import library_versions, write_text
 from training.trainer import ExpressionTrainer, TrainingError, last_whole_checkpoint
 
@@ -117,7 +120,9 @@ def train(
         limit(data["validation"], data_args.max_eval_samples),
     )
     if args.ferplus_weight and "votes" not in train_split.column_names:
-        raise DataError(f"ferplus_weight {args.ferplus_weight}: expected FER+ votes, got none; give --ferplus FILE")
+        raise DataError(
+            f"ferplus_weight {args.ferplus_weight}: expected FER+ votes; give --ferplus FILE or a dataset with `votes`"
+        )
 
     names = list(train_split.features["label"].names)
     if args.ferplus_weight:
@@ -166,7 +171,7 @@ def train(
                         kind: {k: v for k, v in dataclasses.asdict(values).items() if not k.endswith("token")}
                         for kind, values in (("data", data_args), ("model", model_args), ("augment", augment_args))
                     }
-                    | {"training": args.to_sanitized_dict()},
+                    | {"training": args.to_sanitized_dict() | {"teachers": args.teachers}},  # else lists become text
                     "versions": library_versions(),
                     "commit": commit(),
                     "dataset": source,
@@ -207,20 +212,26 @@ def check_launch() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse the arguments, train, print the validation metrics."""
+    """Parse the arguments, train, print the validation metrics, and push the result where asked."""
     try:
         check_launch()
         arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+        data_args, *_, args = arguments
+        pushed, args.push_to_hub = args.push_to_hub, False  # what the Trainer itself would push: see push_run
+        if pushed:
+            check_push(args)
         metrics = train(*arguments)
-    except (RecipeError, DataError, MetricError, TrainingError) as error:
+        if args.process_index == 0:
+            sys.stdout.write("".join(f"{name:32s}{value:10.4f}\n" for name, value in sorted(metrics.items())))
+            if pushed:
+                tell(push_run(Path(args.output_dir), data_args, args), dry_run=False)
+    except (RecipeError, DataError, MetricError, PublishError, TeacherError, TrainingError) as error:
         sys.exit(f"error: {error}")
     except torch.OutOfMemoryError as error:
         sys.exit(
             f"error: the device ran out of memory ({error}). Lower --per_device_train_batch_size and raise "
             "--gradient_accumulation_steps by the same factor."
         )
-    if arguments[3].process_index == 0:
-        sys.stdout.write("".join(f"{name:32s}{value:10.4f}\n" for name, value in sorted(metrics.items())))
 
 
 if __name__ == "__main__":

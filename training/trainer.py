@@ -22,6 +22,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from training.arguments import TrainingArguments
 from training.augment import AugmentArguments, augment, mix
 from training.callbacks import Averaging, Calm, HeadFirst, Stopwatch
+from training.distillation import Teachers
 from training.labels import FERPLUS_EMOTIONS
 from training.optim import MuonWithAdamW, parameter_groups, two_phase_schedule
 from training.pixels import side
@@ -73,7 +74,7 @@ def soft_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tens
 
 
 class ExpressionTrainer(Trainer):
-    """Trains one classifier on FER-2013 labels and, where asked, on FER+ vote distributions.
+    """Trains one classifier on FER-2013 labels and, where asked, on FER+ vote distributions and teachers.
 
     Args:
         heads: output indices by head name, see `training.model.heads`.
@@ -104,6 +105,12 @@ class ExpressionTrainer(Trainer):
             for values in (self.processing_class.image_mean, self.processing_class.image_std)
         )
         self.mean, self.std = mean, std
+        self.teachers = None
+        if self.args.teachers:
+            self.teachers = Teachers(
+                self.args.teachers, self.model, self.heads, self.args.distillation_temperature, self.args.device
+            )
+        self.hits = torch.zeros(2, device=self.args.device)  # right answers and pictures since the last log
         self.add_callback(Stopwatch())
         self.averaging = Averaging(self.model, self.args.ema_decay) if self.args.ema_decay else None
         if self.averaging:
@@ -136,11 +143,11 @@ class ExpressionTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Augment and mix while training; cross-entropy to the labels plus soft cross-entropy to the votes."""
+        """Augment and mix while training; cross-entropy to the labels, to the FER+ votes, and to the teachers."""
         labels, votes = inputs["labels"], inputs.get("votes")
         rows = labels.shape[0]
         partner, share = torch.arange(rows, device=labels.device), torch.ones(rows, device=labels.device)
-        pixels = inputs["pixel_values"]
+        pixels = images = inputs["pixel_values"]
         if model.training:
             with torch.no_grad():
                 augment_args = self.training_augmentation()
@@ -165,7 +172,27 @@ class ExpressionTrainer(Trainer):
             known = voted & voted[partner]
             per_row = soft_cross_entropy(logits[:, self.heads["ferplus"]], distribution)
             loss = loss + self.args.ferplus_weight * (per_row * known).sum() / known.sum().clamp(min=1)
+        if model.training:
+            with torch.no_grad():
+                shown = torch.where(share >= 0.5, labels, labels[partner])
+                hits = (logits[:, self.heads["fer2013"]].argmax(dim=1) == shown).sum()
+                self.hits += torch.stack([hits, hits.new_tensor(rows)])
+            if self.teachers:
+                with self.accelerator.autocast():  # it wraps the student alone
+                    taught = self.teachers(images)
+                blend = self.args.distillation_weight
+                loss = (1 - blend) * loss + blend * self.distillation_loss(logits, taught)
         return (loss, logits) if return_outputs else loss
+
+    def distillation_loss(self, logits: torch.Tensor, taught: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Mean cross-entropy of (n, all outputs) logits to the teachers' (n, C) probabilities of each head."""
+        temperature = self.args.distillation_temperature
+        weights = {"fer2013": 1.0, "ferplus": self.args.ferplus_weight}
+        losses = [
+            weights[head] * soft_cross_entropy(logits[:, self.heads[head]] / temperature, target).mean()
+            for head, target in taught.items()
+        ]
+        return temperature**2 * torch.stack(losses).sum()  # the square keeps the gradients' size (Hinton et al. 2015)
 
     def prediction_step(
         self,
@@ -182,7 +209,7 @@ class ExpressionTrainer(Trainer):
         return loss, logits, targets if len(targets) > 1 else targets[0]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Refuses to go on when the loss is no longer a number."""
+        """Adds the accuracy on this process's training views; refuses to go on when the loss is not a number."""
         loss = logs.get("loss")
         if loss is not None and not math.isfinite(loss):
             last = last_whole_checkpoint(Path(self.args.output_dir))
@@ -190,6 +217,9 @@ class ExpressionTrainer(Trainer):
                 f"the loss became {loss} by step {self.state.global_step}. The last good checkpoint is "
                 f"{last or 'none yet'}. Lower learning_rate (or muon_learning_rate), or set max_grad_norm, and resume."
             )
+        if loss is not None and self.hits[1]:
+            logs["accuracy"] = (self.hits[0] / self.hits[1]).item()
+            self.hits.zero_()
         super().log(logs, start_time)
 
     # --- optimiser and schedule ---

@@ -6,7 +6,7 @@ Importing it loads neither torch nor OpenCV nor transformers; the functions that
 from .classifier import Classifier
 from .crop import crop_face
 from .detector import Detector, HaarDetector, WholePictureDetector, YuNetDetector, load_detector
-from .errors import DetectorError, ImageError, ModelError, RecognitionError, SaliencyError
+from .errors import DetectorError, HubUnreachableError, ImageError, ModelError, RecognitionError, SaliencyError
 from .hub import ModelSource, resolve_model
 from .image_io import read_image
 from .recognizer import EmotionRecognizer
@@ -19,6 +19,7 @@ __all__ = [
     "EmotionRecognizer",
     "Faces",
     "HaarDetector",
+    "HubUnreachableError",
     "ImageError",
     "ModelError",
     "ModelSource",

@@ -71,7 +71,9 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m gradio_ui.recognition", description=__doc__.split("\n\n")[0])
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="pictures, videos, and folders of them")
     parser.add_argument("--out", required=True, type=Path, help="file to write: .csv, .json or .parquet")
-    parser.add_argument("--model", default=os.environ.get("FER_MODEL") or DEFAULT_MODEL, help="folder or Hub id")
+    parser.add_argument(
+        "--model", default=os.environ.get("FER_MODEL", "").split(",")[0] or DEFAULT_MODEL, help="folder or Hub id"
+    )
     parser.add_argument("--detector", default="auto", help="auto, yunet, haar or a YuNet .onnx file")
     parser.add_argument("--per-second", type=float, default=10, help="frames of a video to analyse; 0 takes all")
     parser.add_argument("--smoothing", type=float, default=0.5, help="seconds, for videos; 0 is off")

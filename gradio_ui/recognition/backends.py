@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
@@ -13,14 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 import numpy as np
 
 from .errors import ModelError
+from .hub import model_name
 from .image_processor import ImageProcessor
+from .onnx_session import cpu_session
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
 BackendName: TypeAlias = Literal["auto", "torch", "onnxruntime"]
 ONNX_FILE = "onnx/model.onnx"  # where transformers.js looks for it
-THREADS = 2  # a network this small gains little from more, and a container's quota does not show in the core count
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights of PIL's convert("L"); they sum to 1
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class TorchBackend:
         from transformers import AutoImageProcessor, AutoModelForImageClassification
 
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        name = model_name(folder)
         try:
             image_processor = AutoImageProcessor.from_pretrained(folder, **local)
             model, loading = AutoModelForImageClassification.from_pretrained(
@@ -84,14 +86,14 @@ class TorchBackend:
                 **local,
             )
         except SafetensorError as error:
-            raise ModelError(f"{folder.name}: model.safetensors is damaged ({error}). Download it again.") from None
+            raise ModelError(f"{name}: model.safetensors is damaged ({error}). Download it again.") from None
         except (OSError, ValueError, RuntimeError) as error:
-            raise ModelError(f"{folder.name} cannot be loaded as an image classifier: {error}") from error
+            raise ModelError(f"{name} cannot be loaded as an image classifier: {error}") from error
         # transformers fills what is missing or of another shape with random numbers.
         for kind, keys in (("lacks", loading["missing_keys"]), ("has other shapes for", loading["mismatched_keys"])):
             if keys:
                 raise ModelError(
-                    f"{folder.name}: model.safetensors {kind} {len(keys)} of the weights that config.json calls for, "
+                    f"{name}: model.safetensors {kind} {len(keys)} of the weights that config.json calls for, "
                     f"such as {min(keys)}. The two files do not belong together; package or download them again."
                 )
         if device is None:
@@ -102,8 +104,8 @@ class TorchBackend:
             backend([np.zeros((64, 64, 3), np.uint8)])
         except (RuntimeError, ValueError) as error:
             raise ModelError(
-                f"{folder.name}: preprocessor_config.json does not fit the model, "
-                f"which must take RGB pictures: {error}"
+                f"{name}: preprocessor_config.json does not fit the model, "
+                f"which must take RGB or greyscale pictures: {error}"
             ) from error
         return backend
 
@@ -112,12 +114,18 @@ class TorchBackend:
         return self
 
     def pixel_values(self, crops: Sequence[np.ndarray]) -> Any:
-        """What the model sees: a tensor (n, 3, H, W) float32 on its device, as `pipeline` would make it."""
+        """What the model sees: a tensor (n, 3, H, W) float32 on its device, as `pipeline` would make it.
+
+        For a model of greyscale pictures it is (n, 1, H, W).
+        """
         from PIL import Image
 
         # PIL images, as in the pipeline: of a bare (3, w, 3) array transformers would have to guess the channels.
         images = [Image.fromarray(crop) for crop in crops]
-        return self.image_processor(images=images, return_tensors="pt")["pixel_values"].to(self.model.device)
+        pixels = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
+        if getattr(self.model.config, "num_channels", 3) == 1:  # by linearity, the picture's greyscale version
+            pixels = (pixels * pixels.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+        return pixels.to(self.model.device)
 
     def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """See `Backend`."""
@@ -149,33 +157,31 @@ class OnnxBackend:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+        name = model_name(folder)
         try:
             config = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ModelError(f"{folder.name}: preprocessor_config.json cannot be read: {error}") from error
+            raise ModelError(f"{name}: preprocessor_config.json cannot be read: {error}") from error
         if not (folder / file).is_file():
-            raise ModelError(f"{folder.name} has no {file}. Write it with training.export, or use the backend torch.")
+            raise ModelError(f"{name} has no {file}. Write it with training.export, or use the backend torch.")
         self._folder = folder
         self.image_processor = ImageProcessor(config)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = min(THREADS, _cores())
-        options.log_severity_level = 4  # what goes wrong is raised, not also printed
         expected = f"pixel_values (n, 3, {', '.join(map(str, self.image_processor.size))}) to logits (n, {outputs})"
         try:
-            self._session = onnxruntime.InferenceSession(folder / file, options, providers=["CPUExecutionProvider"])
+            self._session = cpu_session(folder / file)
             for n in (1, 2):  # also that the batch is free
                 shape = self([np.zeros((64, 64, 3), np.uint8)] * n).shape
                 if shape != (n, outputs):
                     raise ValueError(f"{n} pictures gave an output of shape {shape}")
         except (errors.InvalidProtobuf, errors.InvalidGraph, errors.Fail, errors.NotImplemented) as error:
             raise ModelError(
-                f"{folder.name}: onnxruntime {onnxruntime.__version__} cannot read {file}, which is damaged or needs "
+                f"{name}: onnxruntime {onnxruntime.__version__} cannot read {file}, which is damaged or needs "
                 f"a newer version ({error}). Export or download it again, or use the backend torch."
             ) from None
         except (errors.InvalidArgument, errors.RuntimeException, ValueError) as error:
             raise ModelError(
-                f"{folder.name}: {file} is of another model than config.json and preprocessor_config.json. "
-                f"Expected {expected}, got: {error}. Export it again with training.export."
+                f"{name}: {file} is of another model than config.json and preprocessor_config.json. "
+                f"Expected {expected}, got: {str(error).rstrip('.')}. Export it again with training.export."
             ) from None
 
     @functools.cached_property
@@ -189,11 +195,6 @@ class OnnxBackend:
     def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """See `Backend`."""
         return self._session.run(["logits"], {"pixel_values": self.image_processor(crops)})[0]
-
-
-def _cores() -> int:
-    """How many this process may use; only Linux says."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_backend(folder: Path, outputs: int, name: BackendName = "auto", device: str | None = None) -> Backend:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .backends import Backend, BackendName, load_backend
 from .errors import ModelError, SaliencyError
+from .hub import model_name
 
 BATCH_SIZE = 64  # faces per forward pass, so that a crowd does not exhaust the memory
 DEFAULT_MARGIN = {"yunet": 0.0, "haar": 0.0}  # for checkpoints whose config has no crop_margin
@@ -114,17 +115,19 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         labels = labels_of({"id2label": {}} | config)
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{folder.name} cannot be loaded as an image classifier: config.json: {error}") from error
+        raise ModelError(
+            f"{model_name(folder)} cannot be loaded as an image classifier: config.json: {error}"
+        ) from error
     if not _EXPRESSIONS & {label.lower() for label in labels}:
         shown = ", ".join([*labels[:5], *(["..."] if len(labels) > 5 else [])])
         raise ModelError(
-            f"{folder.name} is no expression classifier: the labels in config.json are {shown or 'missing'}. "
+            f"{model_name(folder)} is no expression classifier: the labels in config.json are {shown or 'missing'}. "
             "Expected id2label with emotions such as happy and sad."
         )
     margins = config.get("crop_margin", {})
     if not isinstance(margins, dict) or not all(-1 < margin <= 2 for margin in margins.values()):
         raise ModelError(
-            f"{folder.name}: crop_margin in config.json is {margins!r}. Expected a number above -1 and up to 2 "
+            f"{model_name(folder)}: crop_margin in config.json is {margins!r}. Expected a number above -1 and up to 2 "
             'for each detector, such as {"yunet": 0.05}; measure it with training.crop_margin.'
         )
     return config

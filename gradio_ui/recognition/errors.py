@@ -20,6 +20,10 @@ class ModelError(RecognitionError):
     """A model cannot be served: not found, no access, incomplete, or not an expression classifier."""
 
 
+class HubUnreachableError(ModelError):
+    """The Hub gives no answer, or breaks off, and its cache does not hold the model; other weights may stand in."""
+
+
 class DetectorError(RecognitionError):
     """The face detector that was asked for cannot be had: its file is missing, corrupt or of another kind."""
 

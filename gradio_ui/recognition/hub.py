@@ -10,16 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .errors import ModelError
+from .errors import HubUnreachableError, ModelError
 
 REQUIRED = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _DOWNLOADED = [*REQUIRED, "model*.safetensors", WEIGHTS[1], "onnx/model.onnx", "README.md", "report.json", "figures/*"]
 _TIMEOUT = 10.0  # seconds
-
-
-class HubUnreachableError(ModelError):
-    """The Hub gives no answer, or breaks off, and its cache does not hold the model; other weights may stand in."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,12 @@ class ModelSource:
     revision: str | None
     origin: Literal["folder", "hub", "cache"]
     notice: str = ""
+
+
+def model_name(folder: Path) -> str:
+    """What to call a model folder: its Hub id where it lies in the Hub's cache, otherwise the folder's own name."""
+    kind, *parts = folder.parents[1].name.split("--") if folder.parent.name == "snapshots" else [""]
+    return "/".join(parts) if kind == "models" else folder.name
 
 
 def resolve_model(model: str | Path, revision: str | None = None) -> ModelSource:
@@ -163,7 +165,7 @@ def _verify(folder: Path, model_id: str) -> None:
             link.unlink()
             raise ModelError(
                 f"{link.name} of {model_id} is damaged: expected the checksum {file.name[:12]}, got {found[:12]}. "
-                "It was dropped from the cache; start again to download it anew."
+                "It was dropped from the cache; load the model again to download it anew."
             )
 
 

@@ -8,6 +8,7 @@ with VideoReader("talk.mov") as reader, VideoWriter("out.mp4", reader) as writer
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,6 +33,7 @@ _ACCEPTED = "an MP4, MOV, WebM, AVI or MKV file"
 # FFmpeg knows formats that are lists of other files and addresses; a renamed one must open none of them.
 _SAFE = {"format_whitelist": "mov,mp4,matroska,webm,avi", "protocol_whitelist": "file"}
 _MP4_SOUND = {"aac", "mp3", "opus", "flac"}  # codecs that browsers play from an MP4 file, copied as they are
+_THREADS = min(4, os.cpu_count() or 1)  # for reading and for writing; each holds frames of its own in memory
 _BT709 = 1  # in H.264's tables of colour spaces
 
 
@@ -60,6 +62,7 @@ class VideoReader:
         duration: seconds, or None where the file does not say.
         time_base: seconds per unit of `VideoFrame.pts`.
         rate: average frames per second.
+        finished: whether the last frame has been read.
         problem: after reading, one sentence on what could not be read; "" for a sound file.
 
     Raises:
@@ -68,9 +71,11 @@ class VideoReader:
 
     def __init__(self, path: str | Path) -> None:
         import av
+        from av.video.reformatter import VideoReformatter
 
         self.path = Path(path)
         self._container = _open(self.path)
+        self._to_rgb = VideoReformatter()  # one for all frames: setting it up costs as much as a frame
         self._stream = next((s for s in self._container.streams.video if not _is_cover(s)), None)
         if self._stream is None:
             self.close()
@@ -82,12 +87,13 @@ class VideoReader:
                 f"{self.path.name}: its frames have {codec.width}x{codec.height} pixels. "
                 f"The limit is {MAX_PIXELS // 1_000_000} megapixels; make them smaller first."
             )
-        self._stream.thread_type = "AUTO"
+        self._stream.thread_type, self._stream.codec_context.thread_count = "AUTO", _THREADS
         self.time_base: Fraction = self._stream.time_base or Fraction(1, 90_000)
         self.rate: Fraction = self._stream.average_rate or Fraction(25)
         length = self._container.duration
         self.duration = length / av.time_base if length else None
         self.start = (self._container.start_time or 0) / av.time_base
+        self.finished = False
         self.problem = ""
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -109,10 +115,11 @@ class VideoReader:
                 continue
             pts = own
             size = size or (frame.width, frame.height)  # a stream may change its size on the way; its output may not
-            image: np.ndarray = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+            image: np.ndarray = self._to_rgb.reformat(frame, *size, format="rgb24").to_ndarray()
             if turns := round(frame.rotation / 90) % 4:
                 image = np.ascontiguousarray(np.rot90(image, turns))
             yield VideoFrame(image, float(pts * self.time_base), pts)
+        self.finished = True
         if pts is None:
             raise VideoError(f"{self.path.name} is damaged: no frame can be read. Save or download it again.")
         reached = float((pts + step) * self.time_base)
@@ -151,7 +158,8 @@ class VideoReader:
 class VideoWriter:
     """Writes an H.264 MP4 file that browsers play, with the timing and the sound of the video it is made from.
 
-    As a context manager it leaves a whole file, or none where an exception passes through.
+    As a context manager it leaves a whole file, or none where an exception passes through. Where not all frames of the
+    source were read, the sound ends with the last one written.
 
     Args:
         path: of the new file.
@@ -160,15 +168,18 @@ class VideoWriter:
 
     def __init__(self, path: str | Path, source: VideoReader) -> None:
         import av
+        from av.video.reformatter import VideoReformatter
 
         self.path = Path(path)
+        self._to_yuv = VideoReformatter()
         self._part = self.path.with_name(f".{self.path.name}.part")
         self._source = source
         self._container: OutputContainer = av.open(
             str(self._part), "w", format="mp4", options={"movflags": "+faststart"}
         )
-        self._stream = self._container.add_stream("libx264", options={"preset": "veryfast", "crf": "23"})
-        self._stream.thread_type = "AUTO"
+        # without B-frames: with them an MP4 of unevenly spaced frames states too short a length
+        self._stream = self._container.add_stream("libx264", options={"preset": "veryfast", "crf": "23", "bf": "0"})
+        self._stream.thread_type, self._stream.codec_context.thread_count = "AUTO", _THREADS
         self._sound = _Sound(source, self._container)
         self._empty = True
 
@@ -182,14 +193,15 @@ class VideoWriter:
         """
         import av
 
-        picture = av.VideoFrame.from_ndarray(image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2])
+        height, width = (side // 2 * 2 for side in image.shape[:2])
+        picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image)[:height, :width])  # shared, not copied
         codec = self._stream.codec_context
         if self._empty:
             self._empty = False
             codec.width, codec.height, codec.pix_fmt = picture.width, picture.height, "yuv420p"
             codec.framerate, codec.time_base = self._source.rate, self._source.time_base
             codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
-        picture = picture.reformat(format="yuv420p", dst_colorspace=_BT709)
+        picture = self._to_yuv.reformat(picture, format="yuv420p", dst_colorspace=_BT709)
         picture.pts, picture.time_base = frame.pts, self._source.time_base
         self._container.mux(self._stream.encode(picture))
         self._sound.copy_until(frame.seconds)
@@ -203,7 +215,8 @@ class VideoWriter:
         try:
             if kind is None and not self._empty:
                 self._container.mux(self._stream.encode(None))
-                self._sound.copy_until(math.inf)
+                if self._source.finished:
+                    self._sound.copy_until(math.inf)
                 self._container.close()
                 self._part.replace(self.path)
         finally:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +25,13 @@ from .crop import crop_face
 from .errors import VideoError
 from .tracker import ExpressionSession, TrackedFace
 from .types import Recognition
-from .video import VideoReader, VideoWriter
+from .video import VideoFrame, VideoReader, VideoWriter
 
 Draw = Callable[[np.ndarray, Sequence[TrackedFace]], np.ndarray]
 
 COLUMNS = ("seconds", "face", "left", "top", "right", "bottom", "confidence", "label")
 THUMBNAIL = 128  # pixels
+AHEAD = 6  # frames that are read ahead, so that recognising keeps one core busy while drawing and writing do another
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class VideoAnalysis:
         self._recognizer = recognizer
         self._per_second = per_second
         self._max_seconds = max_seconds
+        self._stopped = False
 
     def run(self, table: str | Path, video: str | Path | None = None, draw: Draw | None = None) -> Iterator[float]:
         """Goes through the video once. The files are whole when it ends, and absent when it is broken off.
@@ -112,7 +116,6 @@ class VideoAnalysis:
         Raises:
             VideoError: the video cannot be read at all, or is longer than `max_seconds`.
         """
-        due = -math.inf
         faces: list[TrackedFace] = []
         with ExitStack() as stack:
             reader = stack.enter_context(VideoReader(self.path))
@@ -122,25 +125,50 @@ class VideoAnalysis:
             rows = csv.writer(stack.enter_context(_whole(Path(table))))
             labels = self.session.labels
             rows.writerow([*COLUMNS, *labels, *(f"raw_{label}" for label in labels)])
-            for frame in reader:
-                self._require_length(frame.seconds)
+            thread = ThreadPoolExecutor(1)
+            stack.callback(thread.shutdown, cancel_futures=True)
+            for frame, found in self._recognized(reader, thread):
+                if self._stopped:
+                    break
                 self.seconds, self.size = frame.seconds, (frame.image.shape[1], frame.image.shape[0])
-                fresh = frame.seconds >= due
-                if fresh:
-                    if self._per_second is not None:
-                        # The small share keeps 0.3 s a full third step at 10 per second in floating point.
-                        due = (math.floor(frame.seconds * self._per_second + 1e-6) + 1) / self._per_second - 1e-6
-                    recognition: Recognition = self._recognizer(frame.image)
-                    faces = self.session.update(recognition, frame.seconds)
+                if found is not None:
+                    faces = self.session.update(found.result(), frame.seconds)
                     self.analyzed += 1
                     for face in faces:
                         rows.writerow(_row(face))
                         self._remember(frame.image, face)
                 if writer is not None:
                     writer.write(frame, draw(frame.image, faces) if draw else frame.image)
-                if fresh:
+                if found is not None:
                     yield frame.seconds
-            self.problem = reader.problem
+            self.problem = self._stop_note() if self._stopped else reader.problem
+
+    def stop(self) -> None:
+        """Lets `run` end after the present frame, with whole files of the part done so far; for another thread."""
+        self._stopped = True
+
+    def _recognized(
+        self, reader: VideoReader, thread: ThreadPoolExecutor
+    ) -> Iterator[tuple[VideoFrame, Future[Recognition] | None]]:
+        """The frames, those to analyse with the result that the thread is working on."""
+        due = -math.inf
+        waiting: deque[tuple[VideoFrame, Future[Recognition] | None]] = deque()
+        for frame in reader:
+            self._require_length(frame.seconds)
+            found = None
+            if frame.seconds >= due:
+                if self._per_second is not None:
+                    # The small share keeps 0.3 s a full third step at 10 per second in floating point.
+                    due = (math.floor(frame.seconds * self._per_second + 1e-6) + 1) / self._per_second - 1e-6
+                found = thread.submit(self._recognizer, frame.image)
+            waiting.append((frame, found))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
+    def _stop_note(self) -> str:
+        length = f" of {self.duration:.1f}" if self.duration else ""
+        return f"Stopped after {self.seconds:.1f}{length} seconds. The result covers what was analysed until then."
 
     def summary(self) -> dict[str, Any]:
         """What was seen, ready for JSON: the session's summary, the key moments, and what the figures rest on."""

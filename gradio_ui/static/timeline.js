@@ -1,114 +1,128 @@
-// First half of the function body that webcam.js ends: what was seen since the camera was started. It stays in the
-// browser: the largest face of the last minute as a picture, every face of the last hour as files to save.
+// A part of the function body that webcam.js ends: what was seen since the camera was started.
+// Times are in seconds on the page's own clock. An expression counts until the face's next result, if that comes soon:
+const GAP_S = 2; // as in ExpressionSession, which takes a face that was away for longer for a new one
+
+// How long each face showed each expression.
+class Shares {
+  seconds = new Map(); // face -> { label: seconds }
+  last = new Map(); // face -> { time, label } of the result before
+
+  add(time, faces) {
+    for (const { face, label } of faces) {
+      const last = this.last.get(face);
+      const mine = this.seconds.get(face) ?? {};
+      if (last && time - last.time <= GAP_S) mine[last.label] = (mine[last.label] ?? 0) + time - last.time;
+      this.seconds.set(face, mine);
+      this.last.set(face, { time, label });
+    }
+  }
+
+  // Of one face, or of all: { dominant, seconds, shares }, the largest share first.
+  of(face) {
+    const sums = {};
+    for (const [id, mine] of this.seconds) {
+      if (face && id !== face) continue;
+      for (const label in mine) sums[label] = (sums[label] ?? 0) + mine[label];
+    }
+    const sorted = Object.entries(sums).sort((a, b) => b[1] - a[1]);
+    const seconds = sorted.reduce((sum, [, s]) => sum + s, 0);
+    return {
+      dominant: sorted[0]?.[0] ?? null,
+      seconds,
+      shares: Object.fromEntries(sorted.map(([label, s]) => [label, s / (seconds || 1)])),
+    };
+  }
+
+  toJSON() {
+    const faces = [...this.seconds.keys()].map((face) => ({ face, ...this.of(face) }));
+    return { ...this.of(), faces };
+  }
+}
+
+// The last minute as a picture: a lane for each face, in it the shares of the expressions over time.
 class Timeline {
   static SHOWN_S = 60;
-  static STEP_S = 0.25; // results are averaged over this long, so that drawing costs the same at any speed
-  static GAP_S = 2; // a result counts until the next one, but no longer than this
-  static KEPT_S = 3600;
+  static STEP_S = 1; // results are averaged over this long, so that drawing costs the same at any speed
+  static LANES = 4; // of the faces seen for longest
 
-  constructor(canvas, summary, colorOf) {
-    Object.assign(this, { canvas, summary, colorOf });
+  constructor(list, summary, colorOf) {
+    Object.assign(this, { list, summary, colorOf });
     this.clear();
   }
 
   clear() {
-    this.start = null; // of performance.now(), milliseconds
     this.labels = [];
-    this.results = []; // { time, size, faces } of each frame
-    this.steps = []; // { time, count, sums } of the largest face, one sum for each label
-    this.seconds = {}; // label -> how long the largest face showed it
-    this.last = null; // { time, label } of the result before
-    this.draw();
+    this.faces = new Map(); // face -> its steps { time, until, count, sums }, one sum for each label
+    this.shares = new Shares();
+    this.drawn = -Infinity;
+    this.draw(0);
   }
 
-  add(taken, { labels, faces }, size) {
-    this.start ??= taken;
+  add(time, labels, faces) {
     this.labels = labels;
-    const time = (taken - this.start) / 1000;
-    this.results.push({ time, size, faces });
-    if (this.results[0].time < time - Timeline.KEPT_S) this.results.shift();
-    if (this.last?.label) {
-      const lasted = Math.min(time - this.last.time, Timeline.GAP_S);
-      this.seconds[this.last.label] = (this.seconds[this.last.label] ?? 0) + lasted;
+    this.shares.add(time, faces);
+    for (const { face, probabilities } of faces) {
+      const steps = this.faces.get(face) ?? [];
+      this.faces.set(face, steps);
+      let step = steps.at(-1);
+      if (!step || time >= step.time + Timeline.STEP_S) {
+        step = { time, until: time, count: 0, sums: labels.map(() => 0) };
+        steps.push(step);
+      }
+      step.until = time;
+      step.count += 1;
+      labels.forEach((label, i) => (step.sums[i] += probabilities[label]));
     }
-    const face = largest(faces);
-    this.last = { time, label: face?.label };
-    const step = this.steps.at(-1);
-    const open = step && time < step.time + Timeline.STEP_S && Boolean(face) === Boolean(step.count);
-    if (!open) this.steps.push({ time, count: 0, sums: labels.map(() => 0) });
-    if (face) {
-      this.steps.at(-1).count += 1;
-      labels.forEach((label, i) => (this.steps.at(-1).sums[i] += face.probabilities[label]));
+    if (time >= this.drawn + Timeline.STEP_S) this.draw(time);
+  }
+
+  draw(now) {
+    this.drawn = now;
+    for (const [face, steps] of this.faces) {
+      while (steps.length && steps[0].until < now - Timeline.SHOWN_S) steps.shift();
+      if (!steps.length) this.faces.delete(face);
     }
-    if (open) return;
-    while (this.steps[0].time < time - Timeline.SHOWN_S - Timeline.GAP_S) this.steps.shift();
-    this.draw();
+    const seen = [...this.faces.keys()].sort((a, b) => this.shares.of(b).seconds - this.shares.of(a).seconds);
+    const shown = seen.slice(0, Timeline.LANES).sort((a, b) => a - b);
+    while (this.list.children.length > shown.length) this.list.lastChild.remove();
+    shown.forEach((face, i) => {
+      const lane = this.list.children[i] ?? this.list.appendChild(document.createElement("li"));
+      if (!lane.children.length) lane.innerHTML = '<span></span><canvas aria-hidden="true"></canvas>';
+      lane.firstChild.textContent = `Face ${face}: ${told(this.shares.of(face), 3) || "just seen"}`;
+      this.drawLane(lane.lastChild, this.faces.get(face), now);
+    });
+    const all = this.shares.of();
+    const more = seen.length - shown.length;
+    const whose = this.shares.seconds.size > 1 ? "of all faces together" : "in view";
+    this.summary.textContent = all.dominant
+      ? `Since the start, mostly ${all.dominant}: ${told(all)} of ${Math.round(all.seconds)} s ${whose}.` +
+        (more > 0 ? ` ${more} more in the last minute.` : "")
+      : "Every face of the last minute will be drawn here.";
   }
 
   // Stacked shares, the model's first label at the top; the present is at the right edge.
-  draw() {
-    const { canvas, steps } = this;
+  drawLane(canvas, steps, now) {
     canvas.width = Math.round(canvas.clientWidth * devicePixelRatio); // setting the size also clears
     canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
     const context = canvas.getContext("2d");
-    const now = this.last?.time ?? 0;
-    const x = (time) => (1 - (now - time) / Timeline.SHOWN_S) * canvas.width;
-    steps.forEach(({ time, count, sums }, i) => {
-      const end = Math.min(steps[i + 1]?.time ?? now, time + Timeline.GAP_S);
+    const x = (time) => Math.round((1 - (now - time) / Timeline.SHOWN_S) * canvas.width);
+    steps.forEach(({ time, until, count, sums }, i) => {
+      const next = steps[i + 1]?.time ?? now;
+      const left = x(time);
+      const width = Math.max(1, x(next - until <= GAP_S ? next : until) - left);
       let top = 0;
       sums.forEach((sum, label) => {
-        const height = count && (sum / count) * canvas.height;
+        const height = (sum / count) * canvas.height;
         context.fillStyle = this.colorOf(this.labels[label]);
-        context.fillRect(Math.floor(x(time)), top, Math.ceil(x(end)) - Math.floor(x(time)), height);
+        context.fillRect(left, top, width, height);
         top += height;
       });
     });
-    const total = Object.values(this.seconds).reduce((sum, s) => sum + s, 0);
-    const shares = Object.entries(this.seconds).sort((a, b) => b[1] - a[1]);
-    const told = shares.slice(0, 3).map(([label, s]) => `${label} ${Math.round((100 * s) / total)}%`);
-    this.summary.textContent = told.length
-      ? `Largest face, share of ${Math.round(total)} s: ${told.join(", ")}`
-      : "The largest face of the last minute will be drawn here.";
-  }
-
-  rows() {
-    return this.results.flatMap(({ time, size, faces }) =>
-      faces.map(({ face, box, confidence, label, probabilities }) => ({
-        time: Number(time.toFixed(3)), size, face, box, confidence, label, probabilities,
-      })),
-    );
-  }
-
-  toJSON() {
-    const started = this.start === null ? null : new Date(performance.timeOrigin + this.start).toISOString();
-    return { started, labels: this.labels, frames: this.results.length, results: this.rows() };
-  }
-
-  toCSV() {
-    const head = ["time", "face", "left", "top", "right", "bottom", "width", "height", "confidence", "label"];
-    const quoted = (value) => (/[",\r\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
-    const lines = this.rows().map((row) =>
-      [row.time, row.face, ...row.box, ...row.size, row.confidence, row.label]
-        .concat(this.labels.map((label) => row.probabilities[label])),
-    );
-    return [[...head, ...this.labels], ...lines].map((line) => `${line.map(quoted).join(",")}\r\n`).join("");
   }
 }
 
-function largest(faces) {
-  const area = ({ box }) => (box[2] - box[0]) * (box[3] - box[1]);
-  return faces.reduce((best, face) => (!best || area(face) > area(best) ? face : best), null);
-}
-
-function save(name, url) {
-  const link = document.createElement("a");
-  link.download = name;
-  link.href = url;
-  link.click();
-}
-
-function saveText(name, type, text) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  save(name, url);
-  setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser may still be asking where to
+// The largest shares in words.
+function told({ shares }, most) {
+  const largest = Object.entries(shares).slice(0, most);
+  return largest.map(([label, share]) => `${label} ${Math.round(100 * share)}%`).join(", ");
 }

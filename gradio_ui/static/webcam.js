@@ -1,17 +1,26 @@
-// Body of the function that gr.HTML runs when the webcam tab is shown, after timeline.js: (element, trigger, props,
-// server, upload, watch). Each result is also told to the page as a "fer-result" event, for those who measure.
+// Body of the function that gr.HTML runs when the webcam tab is shown, after timeline.js, recorder.js and view.js:
+// (element, trigger, props, server, upload, watch). Each result is also told to the page as a "fer-result" event, for
+// those who measure.
 // A `session` is one camera stream from start to stop; whatever is late finds that its session has ended, and leaves.
 const root = element.querySelector(".fer-cam");
 const find = (selector) => root.querySelector(selector);
-const video = find("video"), overlay = find(".fer-stage canvas"), mirror = find("input");
+const video = find("video"), overlay = find(".fer-stage canvas"), mirror = find("[type=checkbox]");
 const cameras = find("[data-pick=camera]"), resolution = find("[data-pick=height]");
-const chart = find(".fer-bars"), hint = find(".fer-hint"), title = find(".fer-title");
-const LONG_SIDE = 640; // pixels of the frame that is sent; faces are classified at 48 px, so more only costs time
+const chart = find(".fer-bars"), hint = find("[data-read=hint]"), title = find(".fer-title");
+const smoothing = find("[data-pick=smoothing]");
+const LONG_SIDE = 480; // pixels of the frame that is sent, and recorded; faces are classified at 48, more costs results
 const QUALITY = 0.8;
 const RETRY_MS = 1000;
+const PANEL_MS = 100; // between two updates of bars and figures, which make the browser lay out the page anew
+const IN_FLIGHT = 2; // frames: one is on its way while the server looks at the other
+const LARGER = 1.3; // times the area of the face whose bars are shown, before another one's are
 const colorsOf = (label) => props.colors[label] ?? props.other_color; // of the bar and of the text on it
-const timeline = new Timeline(find(".fer-time canvas"), find(".fer-time p"), (label) => colorsOf(label)[0]);
+const timeline = new Timeline(find(".fer-lanes"), find("[data-read=session]"), (label) => colorsOf(label)[0]);
+const recorder = new Recorder(server, showRecording);
+let table = new Table();
 let session = null;
+let startNumber = 0; // grows with each start; the server follows faces from one to the next
+let followed = null; // id of the face whose bars are shown
 let faces = { list: [], width: 1, height: 1 };
 
 const WELCOME = "Frames are looked at in memory and dropped at once.";
@@ -29,12 +38,12 @@ function setState(state, text = WELCOME) {
   root.dataset.state = state; // idle, starting, live or error; the style sheet does the rest
   find(".fer-cover-text").textContent = text;
   find("[data-do=start]").disabled = state === "starting";
-  for (const action of ["stop", "pause", "snapshot"]) find(`[data-do=${action}]`).disabled = state !== "live";
+  for (const action of ["stop", "pause", "record", "snapshot"]) find(`[data-do=${action}]`).disabled = state !== "live";
 }
 
 async function start() {
   stop();
-  const mine = (session = { stream: null, times: [] });
+  const mine = (session = { stream: null, times: [], flying: 0, sent: 0, drawn: 0, told: 0, serverMs: 0, retry: 0 });
   if (!navigator.mediaDevices) return stop("error", REASONS.insecure);
   setState("starting", "Waiting for the camera…");
   try {
@@ -69,6 +78,7 @@ function release(stream) {
 }
 
 function stop(state = "idle", text = WELCOME) {
+  recorder.stop();
   release(session?.stream);
   session = null;
   video.srcObject = null;
@@ -77,32 +87,54 @@ function stop(state = "idle", text = WELCOME) {
   chart.replaceChildren();
   title.textContent = "Apparent expression";
   hint.textContent = "Start the camera to see the bars move.";
-  for (const cell of root.querySelectorAll("[data-read]")) cell.textContent = "–";
+  for (const cell of root.querySelectorAll("dd")) cell.textContent = "–";
   setState(state, text);
 }
 
+// A frame is sent as soon as the server must be done with the one before, which may still be on its way back. So
+// neither the way nor the camera's rhythm costs results, and no frame waits for another.
 async function loop(mine) {
   while (session === mine) {
     await nextFrame();
-    if (session !== mine) return;
-    const taken = performance.now();
-    const frame = grab();
-    const answer = frame && (await server.recognize_frame(frame.url));
-    if (session !== mine) return;
-    if (!answer || answer.error) {
-      hint.textContent = answer?.error ?? "The server does not answer; trying again…";
-      await new Promise((done) => setTimeout(done, RETRY_MS));
-      continue;
-    }
-    faces = { list: answer.faces, width: frame.width, height: frame.height };
-    draw();
-    const delay = performance.now() - taken;
-    showBars(answer.labels);
-    showSpeed(mine, delay, answer.server_ms);
-    timeline.add(taken, answer, [frame.width, frame.height]);
-    enableSaving();
-    root.dispatchEvent(new CustomEvent("fer-result", { bubbles: true, detail: { delay, ...answer } }));
+    const now = performance.now();
+    const free = mine.flying === 0 || (mine.flying < IN_FLIGHT && now - mine.sent >= mine.serverMs);
+    if (session === mine && free && now >= mine.retry) ask(mine, now);
   }
+}
+
+async function ask(mine, taken) {
+  const frame = grab();
+  if (!frame) return;
+  mine.flying += 1;
+  mine.sent = taken;
+  const [seconds, recording] = [taken / 1000, recorder.current];
+  const answer = await server.recognize_frame({
+    image: frame.url, start: startNumber, seconds, smoothing: Number(smoothing.value), recording, model: props.model,
+  });
+  mine.flying -= 1;
+  if (session !== mine) return;
+  if (!answer || answer.error) {
+    hint.textContent = answer?.error ?? "The server does not answer; trying again…";
+    mine.retry = performance.now() + RETRY_MS;
+    return;
+  }
+  mine.serverMs = answer.server_ms;
+  if (answer.late || taken < mine.drawn) return;
+  mine.drawn = taken;
+  faces = { list: answer.faces, width: frame.width, height: frame.height };
+  draw();
+  const delay = performance.now() - taken;
+  mine.times = [...mine.times.filter((then) => taken - then < 2000), taken];
+  if (taken - mine.told >= PANEL_MS) {
+    mine.told = taken;
+    showBars(answer.labels);
+    showSpeed(mine.times, delay, answer.server_ms);
+    enableSaving();
+  }
+  timeline.add(seconds, answer.labels, answer.faces);
+  table.add(seconds, [frame.width, frame.height], answer.labels, answer.faces);
+  recorder.saw(recording, seconds);
+  root.dispatchEvent(new CustomEvent("fer-result", { bubbles: true, detail: { delay, ...answer } }));
 }
 
 // A new picture of the camera; in a hidden page none comes, so nothing is sent. Firefox before 132 lacks the callback.
@@ -116,79 +148,11 @@ function nextFrame() {
 const sender = document.createElement("canvas");
 function grab() {
   const scale = Math.min(1, LONG_SIDE / Math.max(video.videoWidth, video.videoHeight));
-  sender.width = Math.round(video.videoWidth * scale);
-  sender.height = Math.round(video.videoHeight * scale);
-  if (!sender.width || !sender.height) return null;
-  sender.getContext("2d").drawImage(video, 0, 0, sender.width, sender.height);
-  return { url: sender.toDataURL("image/jpeg", QUALITY), width: sender.width, height: sender.height };
-}
-
-// Boxes and text over the video in its own pixels. Only x is mirrored, so text always reads the right way round.
-function paint(context, width, height) {
-  const [sx, sy] = [width / faces.width, height / faces.height];
-  const line = Math.max(2, width / 250);
-  context.font = `600 ${Math.max(14, width / 30)}px system-ui, sans-serif`;
-  context.textBaseline = "top";
-  for (const face of faces.list) {
-    const [fill, ink] = colorsOf(face.label);
-    let [left, top, right, bottom] = face.box;
-    if (mirror.checked) [left, right] = [faces.width - right, faces.width - left];
-    const [x, y, w, h] = [left * sx, top * sy, (right - left) * sx, (bottom - top) * sy];
-    context.lineWidth = 2.5 * line;
-    context.strokeStyle = "rgba(0, 0, 0, 0.7)";
-    context.strokeRect(x, y, w, h);
-    context.lineWidth = line;
-    context.strokeStyle = fill;
-    context.strokeRect(x, y, w, h);
-    const text = `${face.label} ${Math.round(face.probability * 100)}%`;
-    const box = context.measureText(text).width + 6 * line;
-    const tall = Math.max(14, width / 30) + 4 * line;
-    const tx = Math.min(Math.max(0, x), Math.max(0, width - box));
-    const ty = y >= tall ? y - tall : Math.min(y + h, height - tall);
-    context.fillStyle = fill;
-    context.fillRect(tx, ty, box, tall);
-    context.fillStyle = ink;
-    context.fillText(text, tx + 3 * line, ty + 2.5 * line);
-  }
-}
-
-function draw() {
-  overlay.width = video.videoWidth || 640; // setting the size also clears
-  overlay.height = video.videoHeight || 480;
-  paint(overlay.getContext("2d"), overlay.width, overlay.height);
-}
-
-// Bars of the largest face, in the model's own order so that they do not jump.
-function showBars(labels) {
-  const face = largest(faces.list);
-  title.textContent = faces.list.length > 1 ? "Apparent expression of the largest face" : "Apparent expression";
-  hint.textContent = face ? "" : "No face in view. Come closer, or turn on a light.";
-  if (chart.children.length !== labels.length) {
-    chart.replaceChildren(
-      ...labels.map((label) => {
-        const row = document.createElement("li");
-        row.innerHTML =
-          '<span class="fer-name"></span><span class="fer-track" aria-hidden="true"><i></i></span><span class="fer-value"></span>';
-        row.firstChild.textContent = label;
-        row.querySelector("i").style.background = colorsOf(label)[0];
-        return row;
-      }),
-    );
-  }
-  labels.forEach((label, i) => {
-    const percent = 100 * (face?.probabilities[label] ?? 0);
-    chart.children[i].querySelector("i").style.width = `${percent}%`;
-    chart.children[i].querySelector(".fer-value").textContent = face ? `${Math.round(percent)}%` : "–";
-  });
-}
-
-function showSpeed(mine, delay, server_ms) {
-  const now = performance.now();
-  mine.times = [...mine.times.filter((then) => now - then < 2000), now];
-  const span = (now - mine.times[0]) / 1000;
-  find("[data-read=rate]").textContent = span ? ((mine.times.length - 1) / span).toFixed(1) : "–";
-  find("[data-read=delay]").textContent = `${Math.round(delay)} ms`;
-  find("[data-read=server]").textContent = `${Math.round(server_ms)} ms`;
+  const [width, height] = [Math.round(video.videoWidth * scale), Math.round(video.videoHeight * scale)];
+  if (!width || !height) return null;
+  if (sender.width !== width || sender.height !== height) Object.assign(sender, { width, height });
+  sender.getContext("2d", { willReadFrequently: true }).drawImage(video, 0, 0, width, height);
+  return { url: sender.toDataURL("image/jpeg", QUALITY), width, height };
 }
 
 // Once the browser has granted a camera it tells all their names; before, front and rear is all that can be offered.
@@ -229,25 +193,58 @@ function showPause() {
 
 // A session can be saved until the next one starts, also after its camera was stopped or lost.
 function enableSaving() {
-  for (const kind of ["csv", "json"]) find(`[data-do=${kind}]`).disabled = !timeline.results.length;
+  for (const kind of ["csv", "json"]) find(`[data-do=${kind}]`).disabled = !table.rows.length;
+}
+
+function record() {
+  if (recorder.running) recorder.stop();
+  else if (!recorder.busy) recorder.start(table, props.model);
+}
+
+function showRecording(notice) {
+  const { running, busy, file, began, ended } = recorder;
+  const button = find("[data-do=record]");
+  const long = Math.round(ended - began);
+  const time = `${Math.floor(long / 60)}:${String(long % 60).padStart(2, "0")}`;
+  button.setAttribute("aria-pressed", running);
+  button.textContent = running ? `Stop recording ${time}` : "Record";
+  const megabytes = file && (file.size / 1e6).toFixed(1);
+  const told = file
+    ? `Recorded ${time} (${megabytes} MB), not mirrored. Only your browser has it, until the next recording.`
+    : busy && "Finishing the video…";
+  find(".fer-recording").hidden = running || !(told || notice); // first, so that the text is read out
+  find(".fer-recording .fer-hint").textContent = [notice, told].filter(Boolean).join(" ");
+  find(".fer-recording .fer-actions").hidden = !file;
 }
 
 const actions = {
   start: () => {
     timeline.clear();
+    table = new Table();
+    startNumber = performance.now();
+    followed = null;
     enableSaving();
     start();
   },
   stop: () => stop(),
   pause,
   snapshot,
-  csv: () => saveText("expressions.csv", "text/csv", timeline.toCSV()),
-  json: () => saveText("expressions.json", "application/json", JSON.stringify(timeline, null, 1)),
+  record,
+  video: () => saveBlob("recording.mp4", recorder.file),
+  "video-csv": () => saveTable("recording", recorder.table, "csv"),
+  "video-json": () => saveTable("recording", recorder.table, "json"),
+  csv: () => saveTable("expressions", table, "csv"),
+  json: () => saveTable("expressions", table, "json"),
   fullscreen: () => (document.fullscreenElement ? document.exitFullscreen() : find(".fer-stage").requestFullscreen?.()),
 };
 for (const button of root.querySelectorAll("[data-do]")) button.addEventListener("click", actions[button.dataset.do]);
 mirror.addEventListener("change", showMirror);
+smoothing.addEventListener("input", () => {
+  const seconds = Number(smoothing.value);
+  smoothing.ariaValueText = smoothing.nextElementSibling.textContent = seconds ? `${seconds.toFixed(1)} s` : "off";
+});
 for (const pick of [cameras, resolution]) pick.addEventListener("change", () => session && start());
+watch("model", () => session && actions.start()); // with other labels nothing goes on
 for (const change of ["play", "pause", "emptied"]) video.addEventListener(change, showPause);
 video.addEventListener("resize", () => {
   find(".fer-stage").style.aspectRatio = `${video.videoWidth || 4} / ${video.videoHeight || 3}`; // phones turn

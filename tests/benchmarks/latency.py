@@ -1,6 +1,6 @@
 """What a picture costs, and a start: medians and 95th percentiles against the targets for two cores.
 
-    python -m tests.benchmarks.latency [--model model_card/fer2013] [--detector yunet.onnx] [--output latency.json]
+    python -m tests.benchmarks.latency [--model model_card/fer2013] [--detector yunet.onnx] [--record]
 
 Run it on an idle machine. The backends take turns within each round, so that a change of clock or load meets both.
 """
@@ -8,9 +8,7 @@ Run it on an idle machine. The backends take turns within each round, so that a 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import socket
 import subprocess
 import sys
@@ -19,21 +17,20 @@ import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import psutil
 from PIL import Image
-from skimage.data import astronaut
 
 from gradio_ui.recognition import Classifier, Detector, EmotionRecognizer, ModelSource, load_detector
-from gradio_ui.recognition.backends import ONNX_FILE
+from gradio_ui.recognition.backends import ONNX_FILE, OnnxBackend
+from tests.benchmarks.pictures import face_crops, group_frame, portrait_frame
+from tests.benchmarks.record import ROOT, describe, machine, record, seconds
+from training.export import QUANTIZED_FILE
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds for the app to answer
 COLD = """
 import sys, numpy
@@ -75,31 +72,21 @@ class Row:
             return None
         return self.median >= self.target if self.higher else self.median <= self.target
 
-
-def portrait_frame() -> np.ndarray:
-    """(480, 640, 3) uint8 RGB with one face 84 pixels high."""
-    return np.pad(astronaut()[:480], ((0, 0), (64, 64), (0, 0)), mode="edge")
-
-
-def group_frame() -> np.ndarray:
-    """(480, 640, 3) uint8 RGB with six faces 70 pixels high."""
-    head = cv2.resize(astronaut()[:275, 80:325], (213, 240), interpolation=cv2.INTER_AREA)
-    return np.pad(np.tile(head, (2, 3, 1)), ((0, 0), (0, 1), (0, 0)), mode="edge")
-
-
-def seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    def as_dict(self) -> dict[str, Any]:
+        figures = {"median": round(self.median, 3), "p95": round(self.p95, 3), "target": self.target, "met": self.met}
+        return {"what": self.what, "unit": self.unit, "higher": self.higher, **figures, "rounds": len(self.values)}
 
 
 def measure_engine(model: Path, detector: Detector, rounds: int) -> list[Row]:
     """Everything that happens in one warm process."""
     one, six = portrait_frame(), group_frame()
-    crops = [np.ascontiguousarray(astronaut()[y : y + 48, 200:248]) for y in range(60, 124)]
+    crops = face_crops(64)
     classifiers = {"torch": Classifier.from_pretrained(model, "cpu", backend="torch")}
     if (model / ONNX_FILE).is_file():
         classifiers = {"onnxruntime": Classifier.from_pretrained(model, backend="onnxruntime"), **classifiers}
+    if (model / QUANTIZED_FILE).is_file():
+        exact = classifiers["torch"]
+        classifiers["int8"] = Classifier(exact.config, OnnxBackend(model, len(exact.labels), QUANTIZED_FILE))
     tasks: list[tuple[Row, Callable[[], float]]] = []
 
     def add(row: Row, call: Callable[[], Any]) -> None:
@@ -177,24 +164,6 @@ def wait_for(url: str, app: subprocess.Popen, start: float) -> None:
             return
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    names = (
-        [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        if cpuinfo.exists()
-        else []
-    )
-    return {
-        "processor": names[0].partition(": ")[2] if names else platform.processor(),
-        "cores": len(psutil.Process().cpu_affinity()) if sys.platform == "linux" else os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "load_before": round(psutil.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        **{name: version(name) for name in ("onnxruntime", "torch", "transformers", "opencv-python", "numpy")},
-    }
-
-
 def format_rows(rows: list[Row]) -> str:
     lines = [f"{'':34} {'median':>9} {'95 %':>9} {'target':>9}"]
     for row in rows:
@@ -209,22 +178,19 @@ def main() -> None:
     parser.add_argument("--detector", default="", metavar="FILE.onnx", help="YuNet; default: as the app finds it")
     parser.add_argument("--rounds", type=int, default=100, help="of each warm figure")
     parser.add_argument("--starts", type=int, default=5, help="of the engine and the app; 0 leaves them out")
-    parser.add_argument("--output", type=Path, help="JSON file for the figures")
+    parser.add_argument("--record", action="store_true", help="put the figures into results.json")
     options = parser.parse_args()
-    described = machine()
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # or PyTorch's threads would spin into the next backend's turn
+    measured_on = machine()
     model = options.model.resolve()
     detector_path = str(Path(options.detector).resolve()) if options.detector else ""
     rows = measure_engine(model, load_detector(path=detector_path or None), options.rounds)
     if options.starts:
         rows += measure_start(model, detector_path, options.starts)
-    print(", ".join(f"{key} {value}" for key, value in described.items()))
+    print(describe(measured_on))
     print(format_rows(rows))
-    if options.output:
-        figures = [asdict(row) | {"median": row.median, "p95": row.p95, "met": row.met} for row in rows]
-        for figure in figures:
-            figure["rounds"] = len(figure.pop("values"))
-        report = {"machine": described, "model": model.name, "detector": Path(detector_path).name, "results": figures}
-        options.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.record:
+        record("latency", {"model": model.name, "results": [row.as_dict() for row in rows]}, measured_on)
 
 
 if __name__ == "__main__":

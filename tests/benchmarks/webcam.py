@@ -8,8 +8,6 @@ frame is shown in the page to the moment its boxes are drawn over the video.
 """
 
 import argparse
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,7 +21,8 @@ from typing import Any
 import psutil
 from playwright.sync_api import sync_playwright
 
-from tests.ui.conftest import free_port, launch_chromium, write_clip
+from tests.benchmarks.record import describe, machine, record
+from tests.browser import free_port, launch_chromium, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 START, WARM_UP = 120, 5  # seconds, at most and exactly
@@ -51,23 +50,20 @@ def app() -> Iterator[tuple[str, psutil.Process]]:
             server.terminate()
 
 
-def watch(page: Any, url: str) -> None:
-    """Opens the webcam tab in a fresh page and waits for its first result."""
-    page.add_init_script(LISTEN)
-    page.goto(url)
-    page.get_by_role("tab", name="Webcam").click()
-    page.get_by_role("button", name="Start camera").click()
-    page.wait_for_function("window.results.length", timeout=START * 1000)
+def watch(pages: list[Any], url: str) -> None:
+    """Opens the webcam tab in fresh pages, then starts their cameras, and waits for the first result of each.
 
-
-def machine() -> str:
-    """What the figures were measured on."""
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    name = models[0].partition(": ")[2] if models else platform.machine()
-    load = os.getloadavg()[0]
-    return (
-        f"{psutil.cpu_count()} cores ({name}), {psutil.virtual_memory().total / 2**30:.0f} GiB, load {load:.1f} before"
-    )
+    Clicks are dispatched: an ordinary one waits for the page to hold still, which many videos on two cores do not do.
+    """
+    for page in pages:
+        page.set_default_timeout(START * 1000)
+        page.add_init_script(LISTEN)
+        page.goto(url)
+        page.get_by_role("tab", name="Webcam").dispatch_event("click")
+    for page in pages:
+        page.get_by_role("button", name="Start camera").dispatch_event("click")
+    for page in pages:
+        page.wait_for_function("window.results.length")
 
 
 def measure(seconds: float, viewers: int, clip: Path) -> tuple[list[list[dict[str, float]]], list[float]]:
@@ -77,8 +73,7 @@ def measure(seconds: float, viewers: int, clip: Path) -> tuple[list[list[dict[st
             playwright, "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={clip}"
         )
         pages = [browser.new_context(permissions=["camera"]).new_page() for _ in range(viewers)]
-        for page in pages:
-            watch(page, url)
+        watch(pages, url)
         time.sleep(WARM_UP)
         for page in pages:
             page.evaluate("window.results.length = 0")
@@ -92,29 +87,41 @@ def measure(seconds: float, viewers: int, clip: Path) -> tuple[list[list[dict[st
     return results, memory
 
 
+def summary(seen: list[dict[str, float]], seconds: float) -> dict[str, float]:
+    """The figures of one viewer: results a second, delays and server time in ms, faces in a frame."""
+    if len(seen) < 2:
+        return {"per_second": len(seen) / seconds}
+    delays, served, faces = ([one[name] for one in seen] for name in ("delay", "server_ms", "faces"))
+    return {
+        "per_second": round(len(seen) / seconds, 1),
+        "delay_median": round(statistics.median(delays), 1),
+        "delay_p95": round(statistics.quantiles(delays, n=20, method="inclusive")[-1], 1),
+        "delay_most": round(max(delays), 1),
+        "server_median": round(statistics.median(served), 1),
+        "faces": round(statistics.mean(faces), 1),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--viewers", type=int, default=1)
     parser.add_argument("--clip", type=Path, help="MJPEG file for the camera; by default a portrait that moves")
+    parser.add_argument("--record", action="store_true", help="keep the figures in results.json")
     arguments = parser.parse_args()
-    print(machine())
+    measured_on = machine()
+    print(describe(measured_on))
     with tempfile.TemporaryDirectory() as folder:
         clip = arguments.clip or write_clip(Path(folder) / "clip.mjpeg")
         results, memory = measure(arguments.seconds, arguments.viewers, clip.resolve())
-    print(f"{arguments.viewers} viewer(s), {arguments.seconds:.0f} s, camera at 640x480")
-    for number, seen in enumerate(results, start=1):
-        if len(seen) < 2:
-            print(f"viewer {number}: {len(seen)} results")
-            continue
-        delays, served, faces = ([one[name] for one in seen] for name in ("delay", "server_ms", "faces"))
-        late = statistics.quantiles(delays, n=20, method="inclusive")[-1]
-        print(
-            f"viewer {number}: {len(seen) / arguments.seconds:.1f} results/s, "
-            f"delay {statistics.median(delays):.0f} ms median, {late:.0f} ms 95th percentile, {max(delays):.0f} ms "
-            f"at most, server {statistics.median(served):.0f} ms, {statistics.mean(faces):.1f} faces"
-        )
+    print(f"{arguments.viewers} viewer(s), {arguments.seconds:.0f} s, camera at 640x480; times in ms")
+    viewers = [summary(seen, arguments.seconds) for seen in results]
+    for number, figures in enumerate(viewers, start=1):
+        print(f"viewer {number}:", ", ".join(f"{name} {value:g}" for name, value in figures.items()))
     print(f"server memory: {memory[0]:.0f} MB at first, {memory[-1]:.0f} MB at last, {memory[-1] - memory[0]:+.0f} MB")
+    if arguments.record:
+        content = {"seconds": arguments.seconds, "viewers": viewers, "megabytes": [memory[0], memory[-1]]}
+        record(f"webcam_{arguments.viewers}", content, measured_on)
 
 
 if __name__ == "__main__":

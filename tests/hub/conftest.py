@@ -29,17 +29,21 @@ class Client:
     def __init__(self, hub: HubServer, folder: Path) -> None:
         self.hub, self.folder, self.waits = hub, folder, []
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of the child processes."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "FER_"))}
+        clean |= {"HF_ENDPOINT": self.hub.endpoint, "HF_TOKEN": self.hub.token, "HF_HUB_DISABLE_XET": "1"}
+        return clean | {"HF_HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
+
     def run(
         self, *arguments: str, cwd: Path = Path(__file__).parents[2], **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Runs python with these arguments against the Hub."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "FER_"))}
-        clean |= {"HF_ENDPOINT": self.hub.endpoint, "HF_TOKEN": self.hub.token, "HF_HUB_DISABLE_XET": "1"}
-        clean |= {"HF_HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=cwd,
-            env=clean | environ,
+            env=self.environ | environ,
             capture_output=True,
             text=True,
             timeout=240,

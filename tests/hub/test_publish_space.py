@@ -83,6 +83,15 @@ def test_again_changes_only_the_pin(hub: HubServer, model: str) -> None:
     assert len(space.commits) == commits
 
 
+def test_several_models_to_choose_from(hub: HubServer, model: str) -> None:
+    HfApi().create_repo("tester/more")
+    more = hub.repos["model", "tester/more"].refs["main"]
+    main([*ARGUMENTS[:-1], "tester/faces, tester/more"])
+    space = hub.repos["space", "tester/space"]
+    assert space.variables["FER_MODEL"]["value"] == f"tester/faces@{model},tester/more@{more}"
+    assert SpaceCard(space.files["README.md"].decode()).data["models"] == ["tester/faces", "tester/more"]
+
+
 def test_broken_off_and_again(hub: HubServer, model: str) -> None:
     hub.faults.append(Fault("/commit/main", cut=True))
     with pytest.raises(SystemExit, match="broken off"):
@@ -104,7 +113,7 @@ def test_front_matter_of_another_kind(root: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((root / name).read_bytes())
     (tmp_path / "gradio_ui").mkdir()
     with pytest.raises(PublishError, match=r"expected README.md"):
-        space_files(tmp_path, "tester/faces")
+        space_files(tmp_path, ["tester/faces"])
     (tmp_path / "README.md").write_text("---\nsdk: docker\n---\n# app\n")
     with pytest.raises(PublishError, match="expected sdk: gradio"):
-        space_files(tmp_path, "tester/faces")
+        space_files(tmp_path, ["tester/faces"])

@@ -12,11 +12,14 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+from gradio_ui.models import load_models
 from gradio_ui.recognition.classifier import Classifier
-from gradio_ui.recognition.errors import ModelError
-from gradio_ui.recognition.hub import HubUnreachableError, resolve_model
+from gradio_ui.recognition.errors import HubUnreachableError, ModelError
+from gradio_ui.recognition.hub import resolve_model
+from gradio_ui.settings import Settings
 from tests.hub.api import Repo
 from tests.hub.conftest import Client, files_of
+from tests.hub.foreign import write_foreign
 from tests.hub_server import Fault, HubServer
 from training.push import push
 
@@ -108,7 +111,7 @@ def test_download_cut_in_the_middle_goes_on(repo: Repo, hub: HubServer, client: 
 @pytest.mark.parametrize("file", ["GET /lfs/", "GET .*/config.json"])
 def test_wrong_bytes_are_not_served(repo: Repo, hub: HubServer, file: str) -> None:
     hub.faults.append(Fault(file, corrupt=True))
-    with pytest.raises(ModelError, match=r"is damaged: expected the checksum .* start again"):
+    with pytest.raises(ModelError, match=r"is damaged: expected the checksum .* load the model again"):
         resolve_model(REPO)
     assert same(resolve_model(REPO).folder, repo.files)
 
@@ -168,33 +171,27 @@ def test_forbidden(repo: Repo, hub: HubServer) -> None:
         resolve_model(REPO)
 
 
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (["Happiness", "Sadness", "Anger"], None),
-        (["cat", "dog", "bird"], r"labels in config.json are cat, dog, bird"),
-    ],
-)
-def test_other_peoples_checkpoint(repo: Repo, tmp_path: Path, labels: list[str], message: str | None) -> None:
-    """A ViT with its own size, and its own spelling and order of labels."""
-    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
-
-    config = ViTConfig(
-        **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
-        **{"image_size": 32, "patch_size": 16, "id2label": dict(enumerate(labels))},
-        label2id={name: i for i, name in enumerate(labels)},
-    )
-    ViTForImageClassification(config).save_pretrained(tmp_path / "vit")
-    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "vit")
+@pytest.mark.parametrize("channels", [3, 1])
+def test_other_peoples_checkpoint(repo: Repo, client: Client, tmp_path: Path, channels: int) -> None:
+    """Its own size, layout, and spelling and order of labels."""
+    labels = ["Happiness", "Sadness", "Anger"]
+    write_foreign(tmp_path / "vit", labels, channels=channels)
     repo.commit("main", {name: path.read_bytes() for name, path in files_of(tmp_path / "vit").items()})
-    folder = resolve_model(REPO).folder
-    if message:
-        with pytest.raises(ModelError, match=message):
-            Classifier.from_pretrained(folder, device="cpu")
-    else:
-        classifier = Classifier.from_pretrained(folder, device="cpu")
-        assert list(classifier.labels) == labels
-        assert classifier([np.zeros((40, 30, 3), np.uint8)]).shape == (1, 3)
+    classifier = Classifier.from_pretrained(resolve_model(REPO).folder, device="cpu")
+    assert not list(client.folder.rglob("*.bin"))
+    assert list(classifier.labels) == labels
+    color = astronaut()[62:182, 166:286]
+    grey = np.asarray(Image.fromarray(color).convert("L").convert("RGB"))
+    of_color, of_grey = classifier([color, grey])
+    assert (np.abs(of_color - of_grey).max() < 1e-3) == (channels == 1)
+
+
+def test_checkpoint_for_something_else(repo: Repo, tmp_path: Path) -> None:
+    write_foreign(tmp_path / "vit", ["cat", "dog", "bird"])
+    repo.commit("main", {name: path.read_bytes() for name, path in files_of(tmp_path / "vit").items()})
+    message = r"tester/faces is no expression classifier: the labels in config.json are cat, dog, bird"
+    with pytest.raises(ModelError, match=message):
+        Classifier.from_pretrained(resolve_model(REPO).folder, device="cpu")
 
 
 @pytest.fixture
@@ -206,8 +203,8 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Any:
         served: list = []
 
         class Page:
-            def __init__(self, recognizer: Any, settings: Any) -> None:
-                served.append(recognizer)
+            def __init__(self, models: Any, settings: Any) -> None:
+                served.append(models[models.default])
 
             def launch(self, **_: object) -> None:
                 pass
@@ -220,24 +217,67 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Any:
     return start
 
 
-def test_app_serves_the_pinned_commit(repo: Repo, start: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_app_serves_the_pinned_commit(repo: Repo, start: Any, caplog: pytest.LogCaptureFixture) -> None:
     recognizer = start(f"{REPO}@v1")
     assert (recognizer.source.model_id, recognizer.source.revision) == (REPO, repo.tags["v1"])
-    assert "warning" not in capsys.readouterr().err
+    assert not [record for record in caplog.records if record.name.startswith("gradio_ui")]
+
+
+def test_app_serves_the_cache_and_says_so_once(
+    repo: Repo, hub: HubServer, start: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    start(REPO)
+    hub.faults.append(Fault("", status=503, times=99))
+    recognizer = start(REPO)
+    assert (recognizer.source.origin, recognizer.source.revision) == ("cache", repo.refs["main"])
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("gradio_ui")]
+    assert lines == [recognizer.source.notice] and "from the cache" in lines[0]
 
 
 def test_app_falls_back_to_the_shipped_checkpoint(
-    repo: Repo, hub: HubServer, package: Path, start: Any, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+    repo: Repo, hub: HubServer, package: Path, start: Any, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("gradio_ui.settings.DEFAULT_MODEL", package)
+    monkeypatch.setattr("gradio_ui.models.DEFAULT_MODEL", package)
     hub.faults.append(Fault("", status=503, times=99))
     recognizer = start(REPO)
     assert recognizer.source.folder == package
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
-    assert len(lines) == 1 and lines[0].endswith("Serving the checkpoint that came with the app.")
-    monkeypatch.setattr("gradio_ui.settings.DEFAULT_MODEL", package / "gone")  # as in a Space
+    lines = [record.getMessage() for record in caplog.records if record.name == "gradio_ui.models"]
+    assert lines == [recognizer.source.notice]
+    assert lines[0].endswith("Serving the checkpoint that came with the app.")
+    monkeypatch.setattr("gradio_ui.models.DEFAULT_MODEL", package / "gone")  # as in a Space
     with pytest.raises(SystemExit, match="cannot be reached"):
         start(REPO)
+
+
+def test_choices_that_fail_leave_what_was_served(repo: Repo, hub: HubServer, tmp_path: Path) -> None:
+    """Every cause is named, under the model's own id, and the first model still answers."""
+    write_foreign(tmp_path / "cats", ["cat", "dog"])
+    damaged = repo.files["model.safetensors"]
+    others = {
+        "gated": ({"gated": True}, repo.files, "tester/gated is gated"),
+        "text": ({}, {"config.json": b"{}"}, "tester/text lacks preprocessor_config.json, model.safetensors"),
+        "cats": (
+            {},
+            {name: path.read_bytes() for name, path in files_of(tmp_path / "cats").items()},
+            "tester/cats is no expression classifier",
+        ),
+        "cut": (
+            {},
+            {name: repo.files[name] for name in ("config.json", "preprocessor_config.json")}
+            | {"model.safetensors": damaged[: len(damaged) // 2]},
+            "tester/cut: model.safetensors is damaged",
+        ),
+    }
+    causes = {"tester/gone": "nor a model of that id", f"{REPO}@v9": "has no revision v9"}
+    for name, (options, files, cause) in others.items():
+        other = hub.repos["model", f"tester/{name}"] = Repo("model", f"tester/{name}", **options)
+        other.commit("main", files)
+        causes[f"tester/{name}"] = cause
+    models = load_models(Settings(models=(REPO, *causes), detector="haar"))
+    for name, cause in causes.items():
+        with pytest.raises(ModelError, match=cause):
+            models[name]
+    assert len(models[REPO](astronaut())) == 1
 
 
 def test_app_ends_with_one_line_where_nothing_can_be_served(repo: Repo, start: Any) -> None:
@@ -245,5 +285,5 @@ def test_app_ends_with_one_line_where_nothing_can_be_served(repo: Repo, start: A
     config["id2label"] = {str(i): f"thing {i}" for i in range(7)}
     config["label2id"] = {name: int(i) for i, name in config["id2label"].items()}
     repo.commit("main", repo.files | {"config.json": json.dumps(config).encode()})
-    with pytest.raises(SystemExit, match=r"error: .* is no expression classifier"):
+    with pytest.raises(SystemExit, match=r"error: tester/faces is no expression classifier"):
         start(REPO)

@@ -49,6 +49,24 @@ def from_the_future(file: Path) -> None:
     onnx.save(model, file)
 
 
+def newer_format(file: Path) -> None:
+    import onnx
+
+    model = onnx.load(file)
+    model.ir_version = 99
+    onnx.save(model, file)
+
+
+def other_model(file: Path) -> None:
+    """A file that works, but takes and gives other things."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("input", "scores")]
+    graph = helper.make_graph([helper.make_node("Relu", ["input"], ["scores"])], "other", sides[:1], sides[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), file)
+
+
 def other_labels(file: Path) -> None:
     config = file.parents[1] / "config.json"
     content = json.loads(config.read_text())
@@ -98,6 +116,8 @@ def test_onnxruntime_needs_no_torch(exported: Path) -> None:
         (corrupt, "cannot read onnx/model.onnx, which is damaged"),
         (empty, "onnx/model.onnx"),
         (from_the_future, "cannot read onnx/model.onnx, which is damaged or needs a newer version.*99"),
+        (newer_format, "cannot read onnx/model.onnx, which is damaged or needs a newer version.*99"),
+        (other_model, "tiny: onnx/model.onnx is of another model.*pixel_values.*got: .*input"),
         (other_size, "onnx/model.onnx is of another model.*56, 56"),
         (other_image_processor, "only PyTorch can serve"),
     ],

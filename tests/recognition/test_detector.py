@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from gradio_ui.recognition import (
@@ -74,6 +75,27 @@ def test_threads_do_not_disturb_each_other(detector: Detector, portrait: np.ndar
     assert all(np.array_equal(together[i], alone[i % 3]) for i in range(9))
 
 
+def test_yunet_boxes_a_close_up(yunet_path: Path, portrait: np.ndarray) -> None:
+    """A face 740 pixels wide: the search at full size boxes a part of it, the small one has to mend that."""
+    detector = YuNetDetector(yunet_path)
+    usual = detector(portrait).xyxy[0]
+    frame = cv2.resize(portrait[40:200, 145:305], (1280, 1280), interpolation=cv2.INTER_CUBIC)
+    faces = detector(frame)
+    assert len(faces) == 1
+    assert np.abs(faces.xyxy[0] / 8 + [145, 40, 145, 40] - usual).max() < 16
+
+
+def test_yunet_gives_what_opencv_gives(yunet_path: Path, portrait: np.ndarray) -> None:
+    """One search at full size, against OpenCV's own reading of the same file."""
+    frame = np.concatenate([portrait[:300], portrait[:300, ::-1]], axis=1)[:, :1001]  # no multiple of 32
+    opencv = cv2.FaceDetectorYN.create(str(yunet_path), "", (1001, 300), 0.7, YuNetDetector.IOU_THRESHOLD)
+    expected = opencv.detect(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1]
+    got = YuNetDetector(yunet_path)._search(frame, 1.0)
+    assert len(expected) == 2
+    order = [rows[:, 0].argsort() for rows in (expected, got)]
+    assert np.abs(got[order[1]] - expected[order[0]]).max() < 0.05
+
+
 def test_yunet_landmarks_follow_the_order_of_the_types(yunet_path: Path, portrait: np.ndarray) -> None:
     landmarks = YuNetDetector(yunet_path)(portrait).landmarks
     assert landmarks is not None and landmarks.shape == (1, 5, 2)
@@ -110,7 +132,9 @@ def test_a_named_file_wins_and_never_falls_back(
 ) -> None:
     wrong = tmp_path / "wrong.onnx"
     wrong.write_bytes(b"nothing like a network")
-    for path in (wrong, tmp_path / "gone.onnx", model_folder / "config.json"):
+    other = tmp_path / "other.onnx"
+    onnx.save(onnx.ModelProto(), other)
+    for path in (wrong, other, tmp_path / "gone.onnx", model_folder / "config.json"):
         monkeypatch.setenv("FER_DETECTOR", str(path))
         with pytest.raises(DetectorError, match=path.name):
             load_detector()

@@ -77,6 +77,26 @@ def test_two_faces_crossing_keep_their_ids(rate: int) -> None:
         assert ids == [1, 2][: len(ids)], step / rate
 
 
+def test_a_swaying_head_keeps_its_id_at_a_few_results_per_second() -> None:
+    """A slow server, shared by many viewers, answers seldom and at uneven times."""
+    tracker = FaceTracker()
+    noise = np.random.default_rng(0)
+    ids, seconds = set(), 0.0
+    for _ in range(80):
+        seconds += 0.25 * noise.uniform(0.5, 1.5)
+        sway = 40 * (2 * abs(2 * (seconds % 1) - 1) - 1)
+        ids |= set(tracker.update(faces_at((300 + sway, 200)), seconds).tracker_id.tolist())
+    assert ids == {1}
+
+
+def test_somebody_else_beside_an_empty_place_is_a_new_face() -> None:
+    tracker = FaceTracker()
+    for step in range(10):
+        tracker.update(faces_at((150, 200)), step / 10)
+    tracker.update(faces_at(), 1.0)
+    assert tracker.update(faces_at((150 + 2.5 * 80, 200)), 1.5).tracker_id.tolist() == [2]
+
+
 def test_time_must_grow() -> None:
     tracker = FaceTracker()
     tracker.update(faces_at((100, 100)), 1.0)

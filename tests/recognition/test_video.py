@@ -48,6 +48,9 @@ def test_variable_frame_rate_is_kept(suffix: str, tmp_path: Path) -> None:
         assert [round(f.seconds, 3) for f in reader] == UNEVEN
     rewrite(clip, tmp_path / "out.mp4")
     assert frame_times(tmp_path / "out.mp4") == UNEVEN
+    with av.open(str(tmp_path / "out.mp4")) as out:  # a player seeks by the length that the file states
+        video = out.streams.video[0]
+        assert UNEVEN[-1] < video.duration * video.time_base < UNEVEN[-1] + 0.5
 
 
 @pytest.mark.parametrize(

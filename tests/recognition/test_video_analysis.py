@@ -7,6 +7,7 @@ import json
 import tracemalloc
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -127,3 +128,27 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 200_000  # bytes; a frame alone has 18,000
+
+
+def test_stopped_it_leaves_whole_files_of_its_part(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", [i / 25 for i in range(100)])
+    analysis = VideoAnalysis(clip, Fake(), per_second=5)
+    for seconds in analysis.run(tmp_path / "t.csv", tmp_path / "o.mp4"):
+        if seconds >= 1:
+            analysis.stop()
+    assert analysis.summary()["problem"].startswith("Stopped after 1.0 of 4.0 seconds")
+    times = [float(row["seconds"]) for row in csv.DictReader((tmp_path / "t.csv").open(newline=""))]
+    assert times == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert frame_times(tmp_path / "o.mp4") == pytest.approx([i / 25 for i in range(26)])
+    with av.open(str(tmp_path / "o.mp4")) as out:
+        assert sum(piece.samples for piece in out.decode(audio=0)) / 48_000 == pytest.approx(1.0, abs=0.1)
+
+
+def test_recognition_that_fails_ends_the_work_and_leaves_no_files(clip: Path, tmp_path: Path) -> None:
+    class Broken(Fake):
+        def __call__(self, frame: np.ndarray) -> Recognition:
+            raise MemoryError("full")
+
+    with pytest.raises(MemoryError, match="full"):
+        list(VideoAnalysis(clip, Broken()).run(tmp_path / "t.csv", tmp_path / "o.mp4"))
+    assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"]

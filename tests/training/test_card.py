@@ -47,7 +47,8 @@ def test_every_number_comes_from_the_report(report):
     result["metrics"]["accuracy"], result["intervals"]["accuracy"] = 0.8765, [0.8761, 0.8769]
     result["metrics"]["per_class"]["fear"]["recall"] = 0.4321
     result["counts"]["pictures"] = 4242
-    changed["calibration"]["temperature"] = 1.2345
+    changed["calibration"]["after"]["ece"] = 0.1234
+    changed["data"]["seen_in_train"] = 31
     changed["model"]["parameters"] = 98_700_000
     changed["training"]["seed"] = 77
     changed["training"]["energy"]["kwh"] = 0.37
@@ -58,7 +59,8 @@ def test_every_number_comes_from_the_report(report):
         "0.876 (0.876-0.877)",
         "| 0.432 |",
         "n = 4,242",
-        "1.234",
+        "| 0.123 |",
+        "31 of 14 pictures of validation",
         "98.7 M",
         "seed 77",
         "0.37 kWh",
@@ -74,7 +76,7 @@ def test_added_split_appears_on_the_card(packaged, report, tmp_path, capsys):
     main([str(tmp_path)])
     card = ModelCard.load(tmp_path / "README.md")
     assert any(r.dataset_split == "test" and r.metric_value == 0.7311 for r in card.data.eval_results)
-    assert "| test, n = 14 |" in card.text
+    assert "On test:" in card.text and "| all, n = 14 |" in card.text
     assert "By class (validation" in card.text  # the split the model was calibrated on stays the reference
 
 
@@ -91,9 +93,55 @@ def test_spoilt_pictures_appear_on_the_card(report):
     assert "spoilt" not in render_card(report)
 
 
+def groups():
+    """What `measure_groups` gives."""
+    judged = {"pictures": 700, "people": 90, "judged": True}
+    metrics = {"accuracy": 0.71, "balanced_accuracy": 0.66, "macro_f1": 0.65}
+    intervals = {"accuracy": [0.68, 0.74], "balanced_accuracy": [0.6, 0.7], "macro_f1": None}
+    gap = {"highest": "FEMALE", "lowest": "MALE", "difference": 0.043, "interval": [-0.01, 0.09]}
+    found = {
+        "groups": {
+            "FEMALE": {**judged, "metrics": metrics, "intervals": intervals},
+            "unknown": {**judged, "pictures": 7, "people": None, "judged": False, "metrics": metrics},
+        },
+        "gaps": {"accuracy": gap},
+        "warnings": ["too small to judge: unknown"],
+    }
+    return {"rule": "judged from 30 pictures on", "columns": {"gender": found}}
+
+
+def test_subgroups_appear_on_the_card_with_the_dataset_they_are_of(report):
+    people = copy.deepcopy(report["results"][0]) | {"split": "all", "subgroups": groups()}
+    people["dataset"] = {"source": "people", "revision": "sha256:11", "fingerprint": "22", "reference": "label"}
+    assert "names neither age nor gender" in render_card(report)
+    card = ModelCard(render_card(report | {"results": [*report["results"], people]}))
+    assert "names neither age nor gender" not in card.text and "On people, all:" in card.text
+    assert "| gender (people, all) |" in card.text
+    assert "| FEMALE | 700 | 90 | 0.710 (0.680-0.740) | 0.660 (0.600-0.700) | 0.650 |" in card.text
+    assert "| unknown | 7 | - | too few to judge |" in card.text
+    assert "Largest gap in accuracy: 0.043 (-0.010 to 0.090), highest for FEMALE, lowest for MALE." in card.text
+    assert "- Too small to judge: unknown." in card.text
+    entries = {(r.dataset_type, r.dataset_split) for r in card.data.eval_results}
+    assert entries == {("fer2013", "validation"), ("people", "all")}
+
+
+def test_onnx_files_appear_on_the_card(report):
+    row = {"name": "model_quantized.onnx", "megabytes": 4.69, "accuracy": 0.68, "agreement": 0.98, "one": 1.2}
+    card = render_card({**report, "onnx": [{**row, "many": 0.5}]})
+    assert "| model_quantized.onnx | 4.7 | 0.680 | 0.980 | 1.20 | 0.50 |" in card
+    assert "Size and speed" not in render_card(report)
+
+
+def test_widget_has_a_picture_of_the_package_and_its_answer(packaged, report):
+    (entry,) = ModelCard.load(packaged / "README.md").data.widget
+    assert (packaged / entry["src"]).is_file() and "public domain" in entry["example_title"]
+    assert {output["label"] for output in entry["output"]} == set(report["results"][0]["labels"])
+    assert sum(output["score"] for output in entry["output"]) == pytest.approx(1, abs=1e-3)
+
+
 def test_base_model_is_named_only_where_it_is_on_the_hub(report):
-    for name, expected in (("google/vit-base-patch16-224-in21k", "google/vit-base-patch16-224-in21k"), ("vit", None)):
-        report["training"]["recipe"]["model_name_or_path"] = name
+    for name, expected in (("google/vit-base-patch16-224-in21k", "google/vit-base-patch16-224-in21k"), (None, None)):
+        report["training"]["base_model"] = name
         assert ModelCard(render_card(report)).data.base_model == expected
 
 

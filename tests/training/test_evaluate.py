@@ -136,6 +136,15 @@ def test_unknown_class_of_the_data_is_named(loaded, tiny_people):
     assert f"{count} pictures of contempt left out: the model has no such label" in result["warnings"]
 
 
+def test_dropped_rows_and_missing_votes_are_told(run, csv_rows, tmp_path):
+    bad = [9, csv_rows[0][1], USAGES["validation"]]
+    data = load_fer(write_csv(tmp_path / "fer2013.csv", [*csv_rows, bad]), skip_bad_rows=True)
+    result = evaluate_model(*load_model(run, "ferplus"), data, split="validation", head="ferplus")[0]
+    assert "1 bad rows of the dataset dropped: emotion" in result["warnings"]
+    assert "no FER+ votes given: measured against the labels of the dataset" in result["warnings"]
+    assert result["dataset"]["reference"] == "label" and "vote_cross_entropy" not in result["metrics"]
+
+
 def test_report_collects_splits_of_the_same_weights(folder, tiny_csv, undrawn):
     for split in ("validation", "test", "validation"):
         evaluate(str(folder), EvaluateArguments(dataset=str(tiny_csv), split=split))
@@ -184,7 +193,7 @@ def test_errors_say_what_came(loaded, folder, tiny_csv, tmp_path):
     config["id2label"]["0"] = "LABEL_0"
     shutil.copytree(folder, tmp_path / "foreign")
     (tmp_path / "foreign" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(SystemExit, match="unknown label name 'LABEL_0'"):
+    with pytest.raises(SystemExit, match=r"foreign: id2label in its config\.json: unknown label name 'LABEL_0'"):
         main([str(tmp_path / "foreign"), "--dataset", str(tiny_csv)])
     with pytest.raises(SystemExit, match=r"error: .*nowhere"):
         main([str(tmp_path / "nowhere"), "--dataset", str(tiny_csv)])

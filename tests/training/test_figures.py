@@ -87,12 +87,12 @@ def test_classes_have_the_colours_of_the_app():
     assert {label: drawn[label] for label in LABELS} == COLORS
 
 
-def test_temperature_is_drawn_before_and_after():
+def test_calibration_is_drawn_before_and_after():
     p, y = sample()
     sharp = p**3 / (p**3).sum(axis=1, keepdims=True)
     drawing = reliability(p, y, LABELS, "", sharp)
     before, after = (compute(q, y, LABELS)[0]["ece"] for q in (sharp, p))
-    assert f"{before:.3f} before the temperature, {after:.3f} as served" in drawing.alt
+    assert f"{before:.3f} before calibration, {after:.3f} as served" in drawing.alt
     for line in drawing.figure.axes[0].lines[1:]:
         assert len(line.get_xdata()) > 3  # points, not only a line of the legend
 
@@ -149,6 +149,21 @@ def test_curves_show_training_against_validation():
     assert {line.get_label() for line in left.lines} == {"training (augmented)", "validation"}
     assert {line.get_label() for line in right.lines} >= {"training (augmented)", "validation", "validation, balanced"}
     assert "best, 0.410, at epoch 1" in drawing.alt
+
+
+def test_curves_of_two_heads_name_their_labels():
+    log = [entry | ({"eval_ferplus_accuracy": 0.8} if "eval_loss" in entry else {}) for entry in LOG]
+    drawing = curves(log, "ferplus")
+    names = [line.get_label() for line in drawing.figure.axes[1].lines]
+    assert names[:2] == ["training (augmented), FER-2013 labels", "validation, FER-2013 labels"]
+    assert "validation, FER+ majority" in names
+    assert "on the FER+ majority is best, 0.800, at epoch" in drawing.alt
+    assert "Validation accuracy is best, 0.410, at epoch 1." in curves(log).alt
+
+
+def test_log_without_training_accuracy_shows_the_rest():
+    log = [{key: value for key, value in entry.items() if key != "accuracy"} for entry in LOG]
+    assert {line.get_label() for line in curves(log).figure.axes[1].lines} >= {"validation", "validation, balanced"}
 
 
 def test_long_log_makes_a_small_file(tmp_path):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from transformers import (
@@ -8,8 +9,10 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from gradio_ui.recognition.backends import LUMA
 from tests.training.tiny_run import NAMES
-from training.folding import LUMA, FoldingError, fold_grey_stem, fold_temperature, select_head
+from training.calibration import Scaling
+from training.folding import FoldingError, fold_grey_stem, fold_scaling, select_head
 
 
 def tiny(kind: str, channels: int = 1):
@@ -61,13 +64,17 @@ def test_missing_head_is_named():
         select_head(model, "ferplus")
 
 
-def test_temperature_divides_logits_and_is_recorded(tmp_path):
-    model, pixels = tiny("convnext"), torch.randn(2, 1, 24, 24)
+def test_scaling_is_folded_in_and_recorded(tmp_path):
+    model, pixels = select_head(tiny("convnext"), "fer2013"), torch.randn(2, 1, 24, 24)
+    scaling = Scaling(np.linspace(0.5, 2, 7), np.linspace(-1, 1, 7))
     with torch.inference_mode():
-        expected = model(pixels).logits / 1.5
-        fold_temperature(model, 1.5).save_pretrained(tmp_path)
+        expected = scaling(model(pixels).logits.numpy())
+        fold_scaling(model, scaling).save_pretrained(tmp_path)
         saved = AutoModelForImageClassification.from_pretrained(tmp_path)
-        torch.testing.assert_close(saved(pixels).logits, expected)
-    assert fold_temperature(saved, 2.0).config.calibration_temperature == 3.0
-    with pytest.raises(FoldingError, match="above 0, got 0"):
-        fold_temperature(saved, 0)
+        np.testing.assert_allclose(saved(pixels).logits.numpy(), expected, atol=1e-6)
+    assert saved.config.calibration["temperature"]["angry"] == 0.5
+    assert saved.config.calibration["bias"]["neutral"] == 1.0
+    with pytest.raises(FoldingError, match="not calibrated yet"):
+        fold_scaling(saved, scaling)
+    with pytest.raises(FoldingError, match="expected temperatures above 0"):
+        fold_scaling(select_head(tiny("convnext"), "fer2013"), Scaling(np.zeros(7), np.zeros(7)))

@@ -39,13 +39,15 @@ def test_layer_decay_lowers_the_rate_towards_the_stem(vit: ViTForImageClassifica
     assert sum(len(g["params"]) for g in groups) == len(list(vit.parameters()))
 
 
-def test_vectors_never_decay_and_muon_gets_matrices_only(convnext: ConvNextForImageClassification) -> None:
+def test_vectors_never_decay_and_muon_gets_matrices_and_full_kernels_only(
+    convnext: ConvNextForImageClassification,
+) -> None:
     groups = parameter_groups(convnext, learning_rate=1e-3, weight_decay=0.1, muon_learning_rate=0.02)
-    for group in groups:
-        for parameter in group["params"]:
-            assert group["weight_decay"] == 0 or parameter.ndim > 1
-            assert parameter.ndim == 2 or not group["muon"]
-    assert any(group["muon"] for group in groups)
+    assert all(parameter.ndim > 1 for group in groups if group["weight_decay"] for parameter in group["params"])
+    names = {id(parameter): name for name, parameter in convnext.named_parameters()}
+    muon = {names[id(parameter)] for group in groups if group["muon"] for parameter in group["params"]}
+    wanted = ("pwconv1.weight", "pwconv2.weight", "downsampling_layer.1.weight")  # not dwconv, stem or classifier
+    assert muon == {name for name in names.values() if name.endswith(wanted)}
 
 
 def test_the_pair_goes_on_from_its_saved_state(convnext: ConvNextForImageClassification) -> None:
@@ -85,3 +87,20 @@ def test_head_trains_alone_then_everything_follows_a_cosine(convnext: ConvNextFo
     assert head[:5] == [1.0] * 5 and backbone[:5] == [0.0] * 5
     assert head[5:] == backbone[5:]
     assert backbone[5] < backbone[8] <= 1.0 and 0 < backbone[-1] < 0.05
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_muon_moves_a_kernel_as_the_matrix_it_is(layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    kernel = torch.nn.Parameter(torch.randn(6, 4, 3, 3).to(memory_format=layout))
+    matrix = torch.nn.Parameter(kernel.detach().flatten(1).clone())
+    gradient = torch.randn(6, 4, 3, 3)
+    kernel.grad, matrix.grad = gradient.to(memory_format=layout), gradient.flatten(1).clone()
+    for parameter in (kernel, matrix):
+        pair = MuonWithAdamW(
+            [{"params": [parameter], "lr": 0.1, "weight_decay": 0.0, "muon": True}], betas=(0.9, 0.99), eps=1e-8
+        )
+        pair.step()
+        pair.zero_grad()
+        assert parameter.grad is None
+    assert torch.allclose(kernel.flatten(1), matrix, atol=2e-3)  # Newton-Schulz runs in bfloat16

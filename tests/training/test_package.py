@@ -1,8 +1,8 @@
 import json
 import re
+import shutil
 import socket
 
-import numpy as np
 import pytest
 from PIL import Image
 from skimage.data import astronaut
@@ -12,23 +12,22 @@ from tests.training.tiny_run import make_run
 from training import package as module
 from training.arguments import parse_arguments
 from training.evaluate import EvaluateArguments, evaluate
+from training.evaluate import main as evaluate_main
 from training.labels import EMOTIONS, FERPLUS_EMOTIONS
-from training.metrics import softmax
 from training.package import (
     PackageArguments,
     PackageError,
-    calibrate,
     check,
-    energy_of,
-    fit_temperature,
     main,
     package,
 )
 from training.report import load_report
+from training.runs import energy_of
 
 DRAWN = ("confusion_matrix", "coverage", "per_class", "precision_recall", "reliability", "roc")
 FILES = {
     *("README.md", "config.json", "model.safetensors", "preprocessor_config.json", "report.json"),
+    "figures/example.png",
     *(f"figures/training_curves.{kind}" for kind in ("png", "svg")),
     *(f"figures/fer2013_validation/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")),
 }
@@ -67,6 +66,10 @@ def snapshot(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def by_label(example):
+    return sorted(example["scores"], key=lambda entry: FERPLUS_EMOTIONS.index(entry["label"]))
+
+
 def probabilities(classify, picture):
     return {entry["label"]: entry["score"] for entry in classify(picture, top_k=7)}
 
@@ -78,7 +81,8 @@ def test_package_is_complete(packaged):
     assert config["num_channels"] == 3
     assert [config["id2label"][str(i)] for i in range(7)] == list(EMOTIONS)
     assert config["crop_margin"] == {"yunet": 0.0, "haar": 0.0}
-    assert config["calibration_temperature"] == load_report(packaged / "report.json")["calibration"]["temperature"]
+    calibration = load_report(packaged / "report.json")["calibration"]
+    assert config["calibration"] == {key: calibration[key] for key in ("temperature", "bias")}
     assert config["provenance"]["commit"] == "0123456789abcdef0123456789abcdef01234567"
     assert config["provenance"]["head"] == "fer2013"
 
@@ -86,7 +90,8 @@ def test_package_is_complete(packaged):
 def test_card_shows_figures_that_are_there(packaged):
     shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (packaged / "README.md").read_text())
     assert len(shown) == 1 + len(DRAWN)
-    assert {path.relative_to(packaged).as_posix() for path in packaged.rglob("*.png")} == set(shown)
+    there = {path.relative_to(packaged).as_posix() for path in packaged.rglob("*.png")}
+    assert there == {*shown, "figures/example.png"}
 
 
 def test_energy_is_an_estimate_of_one_process_on_cpus(packaged):
@@ -143,6 +148,27 @@ def test_recipe_trains_again(packaged, tmp_path):
     assert "output_dir" not in recipe
 
 
+def test_earlier_runs_are_told_with_their_recipes(run, tiny_csv, tmp_path, undrawn, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "teacher", "last"):
+        shutil.copytree(run, tmp_path / "runs" / name)
+    record = json.loads((run / "run.json").read_text())
+    record["arguments"]["model"]["model_name_or_path"] = "runs/first"
+    record["arguments"]["training"]["teachers"] = ["runs/first", "runs/teacher"]
+    (tmp_path / "runs/last/run.json").write_text(json.dumps(record))
+    out = package(tmp_path / "runs/last", tmp_path / "out", PackageArguments(dataset=str(tiny_csv)))
+    training = load_report(out / "report.json")["training"]
+    assert list(training["earlier"]) == ["runs/first", "runs/teacher"] and training["base_model"] is None
+    assert training["recipe"]["teachers"] == ["runs/first", "runs/teacher"]
+    card = (out / "README.md").read_text()
+    assert "Trained from scratch" in card and "taught by 2 other networks" in card and "base_model:" not in card
+    assert card.count("<details>") == 3 and "recipe2.json --dataset DATASET --ferplus" in card
+    assert "0.15 processor hours" in card and "by the runs, at" in card
+    (tmp_path / "runs/teacher/run.json").write_text("{")
+    with pytest.raises(SystemExit, match=r"teacher: expected a finished run"):
+        main(["runs/last", "out", "--dataset", str(tiny_csv)])
+
+
 def test_measured_crop_margins_survive_repackaging(run, tiny_csv, tmp_path, undrawn):
     out = tmp_path / "fer2013"
     out.mkdir()
@@ -151,12 +177,47 @@ def test_measured_crop_margins_survive_repackaging(run, tiny_csv, tmp_path, undr
     assert json.loads((out / "config.json").read_text())["crop_margin"] == {"yunet": 0.25, "haar": 0.0}
 
 
-def test_ferplus_package_has_contempt(run, tiny_csv, tiny_votes, tmp_path, undrawn):
-    arguments = PackageArguments(dataset=str(tiny_csv), ferplus=str(tiny_votes), head="ferplus")
-    out = package(run, tmp_path / "ferplus", arguments)
-    report = load_report(out / "report.json")
-    assert report["results"][0]["labels"] == list(FERPLUS_EMOTIONS)
-    assert "vote_cross_entropy" in report["results"][0]["metrics"]
+@pytest.fixture(scope="module")
+def ferplus(run, tiny_csv, tiny_votes, tmp_path_factory):
+    """A package of the other head."""
+    out = tmp_path_factory.mktemp("model_card") / "ferplus"
+    return package(run, out, PackageArguments(dataset=str(tiny_csv), ferplus=str(tiny_votes), head="ferplus"))
+
+
+def test_ferplus_package_has_contempt_and_is_about_the_votes(ferplus):
+    report = load_report(ferplus / "report.json")
+    result, calibration = report["results"][0], report["calibration"]
+    assert result["labels"] == list(FERPLUS_EMOTIONS) == [entry["label"] for entry in by_label(report["example"])]
+    assert (result["head"], result["dataset"]["reference"]) == ("ferplus", "FER+ majority")
+    assert list(calibration["temperature"]) == list(FERPLUS_EMOTIONS)
+    assert result["metrics"]["vote_entropy"] < result["metrics"]["vote_cross_entropy"]
+    assert calibration["before"]["vote_cross_entropy"] != calibration["after"]["vote_cross_entropy"]
+    assert {figure["file"].split("/")[1] for figure in result["figures"]} == {"ferplus_validation"}
+    card = (ferplus / "README.md").read_text()
+    for words in ("8 classes", "| Cross-entropy to the votes (nats) |", "--head ferplus --ferplus fer2013new.csv"):
+        assert words in card
+    assert "name: FER+" in card and "config: ferplus" in card and "top_k=8" in card
+
+
+def test_package_is_evaluated_on_what_it_was_made_for(ferplus, tiny_csv, tiny_votes, tmp_path):
+    dataset, output = ["--dataset", str(tiny_csv)], ["--output", str(tmp_path / "report.json")]
+    evaluate_main([str(ferplus), *dataset, "--ferplus", str(tiny_votes), *output])
+    again, report = (load_report(path / "report.json") for path in (tmp_path, ferplus))
+    assert again["results"][0]["metrics"] == report["results"][0]["metrics"]
+    with pytest.raises(SystemExit, match=r"against the FER\+ majority; these would be against the label"):
+        evaluate_main([str(ferplus), *dataset, *output])  # without the votes
+
+
+def test_ferplus_package_needs_the_votes(run, tiny_csv, tmp_path):
+    with pytest.raises(SystemExit, match="expected --ferplus"):
+        main([str(run), str(tmp_path / "out"), "--dataset", str(tiny_csv), "--head", "ferplus"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_example_is_a_picture_with_what_the_model_says(packaged, classify):
+    example = load_report(packaged / "report.json")["example"]
+    says = probabilities(classify, str(packaged / example["file"]))
+    assert {entry["label"]: entry["score"] for entry in example["scores"]} == pytest.approx(says, abs=1e-6)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt("stop"), OSError(28, "No space left on device")])
@@ -189,14 +250,3 @@ def test_unfinished_run_is_refused(run, tiny_csv, tmp_path):
     with pytest.raises(SystemExit, match="expected a finished run"):
         main([str(tmp_path), str(tmp_path / "out"), "--dataset", str(tiny_csv)])
     assert not (tmp_path / "out").exists()
-
-
-def test_fitted_temperature_undoes_overconfidence():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(4000, 7)) * 1.5
-    y = np.array([rng.choice(7, p=row) for row in softmax(logits)])  # calibrated by construction
-    assert fit_temperature(logits * 2.5, y) == pytest.approx(2.5, rel=0.06)
-    temperature, calibration = calibrate(logits * 2.5, y, list(EMOTIONS))
-    assert temperature == pytest.approx(2.5, rel=0.06)
-    assert calibration["before"]["ece"] > 0.2 and calibration["after"]["ece"] < 0.03
-    assert calibration["after"]["nll"] < calibration["before"]["nll"]

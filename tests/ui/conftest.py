@@ -1,10 +1,8 @@
-"""The page with a fake recognizer, served on a free port, and a real Chromium to look at it."""
+"""The page with a fake recognizer, served on a free port."""
 
 from __future__ import annotations
 
-import shutil
-import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradio_ui.recognition.errors import SaliencyError
+from gradio_ui.recognition.errors import ImageError, SaliencyError
+from gradio_ui.recognition.image_io import read_image
 from gradio_ui.recognition.types import Faces, Recognition
 from gradio_ui.settings import Settings
+from tests.browser import free_port
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 @dataclass
@@ -51,6 +50,15 @@ class FakeRecognizer:
             (width, height),
         )
 
+    def batch(self, pictures: Sequence[str], *, whole_picture: bool = False) -> list[Recognition | ImageError]:
+        results: list[Recognition | ImageError] = []
+        for picture in pictures:
+            try:
+                results.append(self(read_image(picture), whole_picture=whole_picture))
+            except ImageError as error:
+                results.append(error)
+        return results
+
     def explain(
         self, picture: str, face: int, label: str, *, whole_picture: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -63,18 +71,14 @@ class FakeRecognizer:
         return np.full((64, 64, 3), 128, np.uint8), heat
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def serve(recognizer: Any) -> Iterator[str]:
-    """Serves the page as app.py does and yields its address."""
+    """Serves the page as app.py does and yields its address; instead of a recognizer it takes `Models`, too."""
     from gradio_ui.demo import build_demo, launch_options
+    from gradio_ui.models import Models
 
     settings = Settings(port=free_port())
-    demo = build_demo(recognizer, settings)
+    models = recognizer if isinstance(recognizer, Models) else Models({"me/fake": lambda: recognizer})
+    demo = build_demo(models, settings)
     _, url, _ = demo.launch(**launch_options(settings), prevent_thread_lock=True, quiet=True)
     yield url
     demo.close()
@@ -107,65 +111,3 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pictures") / "portrait.jpg"
     Image.fromarray(data.astronaut()).save(path)
     return path
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The MJPEG file that Chromium's fake camera plays in a loop."""
-    return write_clip(tmp_path_factory.mktemp("camera") / "clip.mjpeg")
-
-
-def write_clip(path: Path) -> Path:
-    """The astronaut moving sideways, 640x480, as MJPEG."""
-    from skimage import data
-
-    portrait = Image.fromarray(data.astronaut()).resize((480, 480))
-    with path.open("wb") as file:
-        for step in range(20):
-            frame = Image.new("RGB", (640, 480), "#405060")
-            frame.paste(portrait, (60 + 4 * abs(step - 10), 0))
-            frame.save(file, "JPEG", quality=85)
-    return path
-
-
-def launch_chromium(playwright: Any, *flags: str) -> Any:
-    return playwright.chromium.launch(
-        executable_path=str(CHROMIUM),
-        args=[
-            "--no-sandbox",
-            "--use-fake-device-for-media-stream",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--no-first-run",
-            *flags,
-        ],
-    )
-
-
-@pytest.fixture(scope="session")
-def browser(clip: Path) -> Iterator[Any]:
-    """Chromium with a camera that plays `clip`, allowed for every page."""
-    if not (CHROMIUM.exists() or shutil.which(CHROMIUM.name)):
-        pytest.skip("there is no /usr/bin/chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = launch_chromium(
-            playwright, "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={clip}"
-        )
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A fresh desktop page; a script error in it fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["camera"])
-    page = context.new_page()
-    page.set_default_timeout(30_000)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    yield page
-    context.close()
-    assert problems == []

@@ -47,9 +47,13 @@ def test_no_picture_is_one_clear_error(client: Client) -> None:
 
 def test_only_the_named_endpoints_are_public_and_documented(client: Client) -> None:
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/recognize", "/recognize_video"}
+    assert set(endpoints) == {"/recognize", "/recognize_batch", "/recognize_video"}
     assert "apparent expression" in endpoints["/recognize"]["description"]
-    assert [p["parameter_name"] for p in endpoints["/recognize"]["parameters"]] == ["image", "whole_picture"]
+    assert [p["parameter_name"] for p in endpoints["/recognize"]["parameters"]] == [
+        "image",
+        "whole_picture",
+        "model_name",
+    ]
 
 
 def test_uploads_are_deleted(

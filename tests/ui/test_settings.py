@@ -2,18 +2,43 @@ from pathlib import Path
 
 import pytest
 
-from gradio_ui.settings import DEFAULT_MODEL, Settings, SettingsError, parse_settings
+from gradio_ui import settings as module
+from gradio_ui.settings import Settings, SettingsError, parse_settings, shipped_models
 
 
 def test_defaults() -> None:
     settings = parse_settings([], {})
-    assert settings == Settings(str(DEFAULT_MODEL), "auto", "127.0.0.1", 7860)
+    assert settings == Settings(shipped_models(), "auto", "127.0.0.1", 7860)
 
 
 def test_flag_wins_over_environment_over_default() -> None:
     environ = {"FER_MODEL": "me/one@abc", "PORT": "8000", "GRADIO_SERVER_NAME": "::1"}
-    assert parse_settings([], environ) == Settings("me/one@abc", "auto", "::1", 8000)
-    assert parse_settings(["--port", "9000", "--model", "me/two"], environ) == Settings("me/two", "auto", "::1", 9000)
+    assert parse_settings([], environ) == Settings(("me/one@abc",), "auto", "::1", 8000)
+    assert parse_settings(["--port", "9000", "--model", "me/two"], environ) == Settings(
+        ("me/two",), "auto", "::1", 9000
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ"),
+    [
+        (["--model", "me/one", "--model", "me/two@v1"], {"FER_MODEL": "me/three"}),
+        (["--model", "me/one, me/two@v1"], {}),
+        ([], {"FER_MODEL": "me/one,me/two@v1"}),
+    ],
+)
+def test_several_models_to_choose_from(flags: list[str], environ: dict[str, str]) -> None:
+    assert parse_settings(flags, environ).models == ("me/one", "me/two@v1")
+
+
+def test_the_shipped_packages_are_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = str(tmp_path / "fer2013")
+    monkeypatch.setattr(module, "DEFAULT_MODEL", Path(default))
+    assert parse_settings([], {}).models == (default,)  # in a Space there is none, and it is missed by name
+    for name in ("aardvark", "fer2013", "ferplus"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").touch()
+    assert parse_settings([], {}).models == (default, str(tmp_path / "aardvark"), str(tmp_path / "ferplus"))
 
 
 def test_the_limit_of_a_video_is_a_number_of_minutes() -> None:
@@ -30,7 +55,7 @@ def test_a_space_listens_to_the_outside() -> None:
     ("values", "expected"),
     [
         ({"port": 0}, "port: .*1 to 65535, got 0"),
-        ({"model": " "}, "model: .*user/name"),
+        ({"models": ("me/one", "")}, "model: .*user/name"),
         ({"host": ""}, "host: .*empty"),
         ({"detector": "yolo"}, "detector: .*'yolo', which is no file"),
         ({"max_video_minutes": 0}, "max_video_minutes: .*above 0, got 0"),

@@ -48,6 +48,15 @@ def test_recognize_video_gives_copy_table_json_and_summary(client: Client, film:
     assert summary["problem"] == ""
 
 
+def test_a_cut_off_video_gives_its_part_and_says_so(client: Client, tmp_path: Path) -> None:
+    cut = make_clip(tmp_path / "cut.mkv", [i / 25 for i in range(75)])
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    video, table, _, summary = client.predict(handle_file(cut), api_name="/recognize_video")
+    assert "breaks off after" in summary["problem"]
+    assert 5 < len(frame_times(Path(video))) < 70
+    assert len(Path(table).read_text().splitlines()) > 5
+
+
 def test_a_broken_video_is_one_clear_error(client: Client, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"not a video at all")
@@ -62,7 +71,9 @@ def test_a_broken_video_is_one_clear_error(client: Client, tmp_path: Path) -> No
 def test_the_endpoint_is_documented(client: Client) -> None:
     endpoint = client.view_api(return_format="dict")["named_endpoints"]["/recognize_video"]
     assert "apparent expression" in endpoint["description"]
-    assert [p["parameter_name"] for p in endpoint["parameters"]] == ["video", "per_second", "smoothing"]
+    names = [p["parameter_name"] for p in endpoint["parameters"]]
+    assert names == ["video", "per_second", "smoothing", "model_name"]
+    assert [p["parameter_has_default"] for p in endpoint["parameters"]] == [False, True, True, True]
 
 
 def test_faces_are_drawn_in_the_colour_of_their_label_on_a_copy() -> None:
@@ -129,7 +140,7 @@ def test_a_video_becomes_a_copy_a_plot_a_summary_and_tables(page: Any, url: str,
 
 
 @pytest.mark.browser
-def test_cancel_stops_the_work_leaves_no_files_and_another_video_can_follow(
+def test_cancel_keeps_the_part_that_is_done_and_another_video_can_follow(
     page: Any, film: Path, gradio_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -141,12 +152,39 @@ def test_cancel_stops_the_work_leaves_no_files_and_another_video_can_follow(
         page.get_by_text("left").wait_for()
         assert list(tmp_path.rglob(".film-expressions.mp4.part"))
         page.get_by_role("button", name="Cancel").click()
-        page.get_by_text("Cancelled").wait_for()
-        time.sleep(1)
+        page.get_by_text("Partial result").wait_for()
         stopped = slow.calls
+        assert "Stopped after" in page.locator("#video-notice").inner_text()
+        page.locator("#video-plot .js-plotly-plot").wait_for()
+        page.wait_for_function("document.querySelector('#video-result video').duration < 1.9")
+        with page.expect_download() as saved:
+            page.get_by_role("button", name="Download JSON").click()
+        partial = json.loads(saved.value.path().read_text())
+        assert 0 < partial["summary"]["analyzed_frames"] < 20
+        assert "Stopped after" in partial["summary"]["problem"]
         time.sleep(1)
         assert slow.calls == stopped < 20
         assert not list(tmp_path.rglob("*film*"))
         page.get_by_role("button", name="Analyse").click()
         page.get_by_text("2 faces found").wait_for()
+        assert not list(tmp_path.rglob("*film*"))
+
+
+@pytest.mark.browser
+def test_taking_the_video_away_stops_the_work(
+    page: Any, film: Path, gradio_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    slow = Slow()
+    for url in serve(slow):
+        page.goto(url)
+        page.get_by_role("tab", name="Video").click()
+        page.locator("#video-file input[type=file]").set_input_files(film)
+        page.get_by_text("left").wait_for()
+        page.get_by_label("Clear").first.click()
+        page.get_by_text("No video yet").wait_for()
+        time.sleep(1)
+        stopped = slow.calls
+        time.sleep(0.5)
+        assert slow.calls == stopped < 20
         assert not list(tmp_path.rglob("*film*"))

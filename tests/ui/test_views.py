@@ -14,10 +14,7 @@ from gradio_ui import charts
 from gradio_ui.about_tab import model_card
 from gradio_ui.annotate import COLORS, annotate, heat_overlay, text_color
 from gradio_ui.image_tab import as_result, example_pictures, face_bars
-from gradio_ui.recognition.errors import ImageError
-from gradio_ui.recognition.image_io import read_image
 from gradio_ui.recognition.types import Recognition
-from gradio_ui.webcam_tab import decode_data_url
 from tests.ui.conftest import FakeRecognizer
 
 
@@ -114,9 +111,3 @@ def test_card_loses_front_matter_and_keeps_its_own_pictures(tmp_path: Path) -> N
 
 def test_no_card_is_no_text(tmp_path: Path) -> None:
     assert model_card(tmp_path) == ""
-
-
-@pytest.mark.parametrize("url", ["", "data:image/jpeg;base64,%%%", None, 3])
-def test_a_frame_that_is_none_is_an_image_error(url: object) -> None:
-    with pytest.raises(ImageError):
-        read_image(decode_data_url(url))  # type: ignore[arg-type]

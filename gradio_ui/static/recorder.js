@@ -1,0 +1,154 @@
+// A part of the function body that webcam.js ends: what can be saved. The browser alone keeps it.
+
+// A row for each face of each result, as plain numbers, of the last hour.
+class Table {
+  static KEPT_S = 3600;
+  static NAMES = ["seconds", "face", "left", "top", "right", "bottom", "width", "height", "confidence", "label"];
+  rows = [];
+  labels = [];
+
+  add(time, size, labels, faces) {
+    this.labels = labels;
+    for (const { face, box, confidence, label, probabilities, raw } of faces) {
+      const scores = [probabilities, raw].flatMap((of) => labels.map((name) => of[name]));
+      this.rows.push(Float64Array.of(time, face, ...box, ...size, confidence, labels.indexOf(label), ...scores));
+    }
+    let old = 0;
+    while (old < this.rows.length && this.rows[old][0] < time - Table.KEPT_S) old += 1;
+    if (old) this.rows.splice(0, old);
+  }
+
+  // A table of its own with the rows of a span of time.
+  between(from, to) {
+    const part = new Table();
+    part.labels = this.labels;
+    part.rows = this.rows.filter(([time]) => time >= from && time <= to);
+    return part;
+  }
+
+  // The rows with their names; time counts from the first one.
+  *objects() {
+    const names = [...Table.NAMES, ...this.labels, ...this.labels.map((label) => `raw_${label}`)];
+    for (const row of this.rows) {
+      const named = Object.fromEntries(names.map((name, i) => [name, row[i]]));
+      yield Object.assign(named, { seconds: Number((row[0] - this.rows[0][0]).toFixed(3)), label: this.labels[named.label] });
+    }
+  }
+
+  toCSV() {
+    const quoted = (value) => (/[",\r\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
+    const lines = [...this.objects()].map(Object.values);
+    const head = [...Table.NAMES, ...this.labels, ...this.labels.map((label) => `raw_${label}`)];
+    return [head, ...lines].map((line) => `${line.map(quoted).join(",")}\r\n`).join("");
+  }
+
+  toJSON() {
+    const shares = new Shares();
+    const timeline = [...this.objects()];
+    for (const row of timeline) shares.add(row.seconds, [row]);
+    const first = this.rows[0]?.[0];
+    const started = first === undefined ? null : new Date(performance.timeOrigin + 1000 * first).toISOString();
+    return { summary: { started, labels: this.labels, ...shares.toJSON() }, timeline };
+  }
+}
+
+// Collects the video that the server makes of the frames it gets anyway, piece by piece: the server keeps none.
+class Recorder {
+  static COLLECT_MS = 1000;
+  static TRIES = 5; // without an answer
+  number = 0; // of the last recording
+  running = false;
+  busy = false; // still to be collected
+  file = null; // the video, once it is whole
+  table = null; // its rows
+
+  constructor(server, changed) {
+    Object.assign(this, { server, changed });
+  }
+
+  // The number that a frame carries; 0 while nothing is recorded.
+  get current() {
+    return this.running ? this.number : 0;
+  }
+
+  start(table, model) {
+    Object.assign(this, { number: this.number + 1, running: true, busy: true, file: null, table, model });
+    Object.assign(this, { began: null, ended: null });
+    const stopped = new Promise((done) => (this.halt = done));
+    this.changed("");
+    this.collect(stopped).then((notice) => {
+      this.running = this.busy = false;
+      this.changed(notice);
+    });
+  }
+
+  stop() {
+    if (!this.running) return;
+    this.running = false;
+    this.halt();
+    this.changed("");
+  }
+
+  // Told of each result, so that nothing is asked for before a frame has come to the server.
+  saw(number, time) {
+    if (!this.running || number !== this.number) return;
+    this.began ??= time;
+    this.ended = time;
+    this.changed("");
+  }
+
+  // Until the recording is stopped, and then to its end. Returns what there is to say about it.
+  async collect(stopped) {
+    const pieces = [];
+    let notice = "";
+    for (let [done, misses] = [false, 0]; !done; ) {
+      await Promise.race([stopped, wait(Recorder.COLLECT_MS)]);
+      if (this.began === null) {
+        if (this.running) continue;
+        return "";
+      }
+      const [number, model] = [this.number, this.model];
+      const answer = await this.server.take_recording({ number, model, have: pieces.length, finish: !this.running });
+      if (answer?.error) return answer.error;
+      if (!answer) {
+        if (++misses === Recorder.TRIES) return "The recording is lost: the server does not answer.";
+        await wait(Recorder.COLLECT_MS);
+        continue;
+      }
+      misses = 0;
+      if (pieces.length && answer.start !== this.began) return "The recording is lost: the server was started anew.";
+      for (const [position, data] of answer.pieces) pieces.push([position, Uint8Array.from(atob(data), (c) => c.charCodeAt(0))]);
+      if (answer.notice) {
+        notice = answer.notice;
+        this.stop();
+      }
+      [this.began, this.ended, done] = [answer.start, answer.end, answer.done];
+    }
+    // Later pieces are written over earlier ones: MP4 fills in a length at its end.
+    const bytes = new Uint8Array(Math.max(...pieces.map(([position, data]) => position + data.length)));
+    for (const [position, data] of pieces) bytes.set(data, position);
+    this.file = new Blob([bytes], { type: "video/mp4" });
+    this.table = this.table.between(this.began, this.ended);
+    return notice;
+  }
+}
+
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+
+function save(name, url) {
+  const link = document.createElement("a");
+  link.download = name;
+  link.href = url;
+  link.click();
+}
+
+function saveBlob(name, blob) {
+  const url = URL.createObjectURL(blob);
+  save(name, url);
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser may still be asking where to
+}
+
+function saveTable(name, table, kind) {
+  const text = kind === "csv" ? table.toCSV() : JSON.stringify(table, null, 1);
+  saveBlob(`${name}.${kind}`, new Blob([text], { type: kind === "csv" ? "text/csv" : "application/json" }));
+}

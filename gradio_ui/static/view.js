@@ -1,0 +1,74 @@
+// A part of the function body that webcam.js ends: what is shown of the last result.
+
+// Boxes and text over the video in its own pixels. Only x is mirrored, so text always reads the right way round.
+function paint(context, width, height) {
+  const [sx, sy] = [width / faces.width, height / faces.height];
+  const line = Math.max(2, width / 250);
+  context.font = `600 ${Math.max(14, width / 30)}px system-ui, sans-serif`;
+  context.textBaseline = "top";
+  for (const face of faces.list) {
+    const [fill, ink] = colorsOf(face.label);
+    let [left, top, right, bottom] = face.box;
+    if (mirror.checked) [left, right] = [faces.width - right, faces.width - left];
+    const [x, y, w, h] = [left * sx, top * sy, (right - left) * sx, (bottom - top) * sy];
+    context.lineWidth = 2.5 * line;
+    context.strokeStyle = "rgba(0, 0, 0, 0.7)";
+    context.strokeRect(x, y, w, h);
+    context.lineWidth = line;
+    context.strokeStyle = fill;
+    context.strokeRect(x, y, w, h);
+    const text = `${face.face} ${face.label} ${Math.round(face.probabilities[face.label] * 100)}%`;
+    const box = context.measureText(text).width + 6 * line;
+    const tall = Math.max(14, width / 30) + 4 * line;
+    const tx = Math.min(Math.max(0, x), Math.max(0, width - box));
+    const ty = y >= tall ? y - tall : Math.min(y + h, height - tall);
+    context.fillStyle = fill;
+    context.fillRect(tx, ty, box, tall);
+    context.fillStyle = ink;
+    context.fillText(text, tx + 3 * line, ty + 2.5 * line);
+  }
+}
+
+function draw() {
+  const [width, height] = [video.videoWidth || 640, video.videoHeight || 480];
+  if (overlay.width !== width || overlay.height !== height) Object.assign(overlay, { width, height });
+  const context = overlay.getContext("2d");
+  context.clearRect(0, 0, width, height);
+  paint(context, width, height);
+}
+
+// Bars of the largest face, in the model's own order so that they do not jump. They stay with a face in view until
+// another is clearly larger, lest they jump between two of about the same size.
+function showBars(labels) {
+  const area = ({ box }) => (box[2] - box[0]) * (box[3] - box[1]);
+  const sorted = faces.list.toSorted((a, b) => area(b) - area(a));
+  const last = sorted.find(({ face }) => face === followed);
+  const face = last && area(sorted[0]) < LARGER * area(last) ? last : sorted[0];
+  followed = face?.face;
+  title.textContent = faces.list.length > 1 ? `Apparent expression of face ${followed}` : "Apparent expression";
+  hint.textContent = face ? "" : "No face in view. Come closer, or turn on a light.";
+  if (chart.children.length !== labels.length) {
+    chart.replaceChildren(
+      ...labels.map((label) => {
+        const row = document.createElement("li");
+        row.innerHTML =
+          '<span class="fer-name"></span><span class="fer-track" aria-hidden="true"><i></i></span><span class="fer-value"></span>';
+        row.firstChild.textContent = label;
+        row.querySelector("i").style.background = colorsOf(label)[0];
+        return row;
+      }),
+    );
+  }
+  labels.forEach((label, i) => {
+    const percent = 100 * (face?.probabilities[label] ?? 0);
+    chart.children[i].querySelector("i").style.transform = `translateX(${percent - 100}%)`;
+    chart.children[i].querySelector(".fer-value").textContent = face ? `${Math.round(percent)}%` : "–";
+  });
+}
+
+function showSpeed(times, delay, server_ms) {
+  const span = (times.at(-1) - times[0]) / 1000;
+  find("[data-read=rate]").textContent = span ? ((times.length - 1) / span).toFixed(1) : "–";
+  find("[data-read=delay]").textContent = `${Math.round(delay)} ms`;
+  find("[data-read=server]").textContent = `${Math.round(server_ms)} ms`;
+}

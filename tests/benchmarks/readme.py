@@ -1,0 +1,119 @@
+"""The speed table in the project's README, from results.json alone.
+
+python -m tests.benchmarks.readme
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.benchmarks.record import RESULTS, ROOT, describe
+from training.report import write_text
+
+BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
+
+
+def render_speed(results: dict[str, Any]) -> str:
+    """Markdown of the sections that are there.
+
+    Args:
+        results: the content of results.json, with the section `latency` at least.
+    """
+    latency = results["latency"]
+    lines = [
+        f"Measured on {describe(latency['machine'])}, {latency['date']}; medians, model `{latency['model']}`.",
+        "",
+        "| what | median | 95 % within | wanted |",
+        "|---|---|---|---|",
+    ]
+    for row in latency["results"]:
+        value, wanted = f"{row['median']:.3g} {row['unit']}", ""
+        if row["target"] is not None:
+            wanted = f"{'≥' if row['higher'] else '≤'} {row['target']:g}{'' if row['met'] else ', missed'}"
+        lines.append(f"| {row['what']} | {value} | {row['p95']:.3g} | {wanted} |")
+    if peers := results.get("peers", {}).get("results"):
+        lines += [
+            "",
+            "| on the same pictures | start | memory | 640x480, one face | time by ours |",
+            "|---|---|---|---|---|",
+        ]
+        for peer in peers:
+            if "missing" in peer:
+                lines.append(f"| {peer['name']} | not there | | | |")
+                continue
+            first = next(iter(peer["pictures"].values()))
+            lines.append(
+                f"| {peer['name']} | {peer['start_s']:.1f} s | {peer['megabytes']} MB | {first['median']:.3g} ms "
+                f"| {peer['ratio']:.2g} |"
+            )
+    if training := results.get("training_speed"):
+        lines += [
+            "",
+            f"Training runs at {training['ratio']:.0%} of a bare PyTorch loop's pictures a second "
+            f"({training['trainer_per_s']:.0f} against {training['bare_per_s']:.0f}, batch {training['batch']}).",
+        ]
+    return "\n".join([*lines, *over_time(results)])
+
+
+def over_time(results: dict[str, Any]) -> list[str]:
+    """Markdown of what was measured of the webcam and of videos."""
+    lines = []
+    if webcam := [results[name] for name in sorted(results) if name.startswith("webcam_")]:
+        lines += [
+            "",
+            "| webcam, 640x480, browser and server on this machine | results/s | frame to overlay | 95 % within "
+            "| server memory | busy before |",
+            "|---|---|---|---|---|---|",
+        ]
+    for run in webcam:
+        slowest = min(run["viewers"], key=lambda viewer: viewer["per_second"])
+        first, last = run["megabytes"]
+        count = len(run["viewers"])
+        lines.append(
+            f"| {count} viewers, the slowest of them, {run['seconds']:.0f} s "
+            if count > 1
+            else f"| one viewer, {run['seconds']:.0f} s "
+        )
+        lines[-1] += (
+            f"| {slowest['per_second']:g} | {slowest['delay_median']:.0f} ms | {slowest['delay_p95']:.0f} ms "
+            f"| {last - first:+.0f} MB | {run['machine']['busy_before']:.0%} |"
+        )
+    if videos := [results[name] for name in ("video", "long_video") if name in results]:
+        lines += [
+            "",
+            "| video | analysed | times real time | an analysed frame, first and last tenth "
+            "| most memory, first fifth and all | busy before |",
+            "|---|---|---|---|---|---|",
+        ]
+    for clip in videos:
+        lines.append(
+            f"| {clip['size'][0]}x{clip['size'][1]}, {clip['seconds'] / 60:.0f} min at {clip['rate']} frames/s "
+            f"| {clip['per_second']:g} frames/s | {clip['times_real_time']:g} "
+            f"| {clip['ms_per_frame_first_tenth']:.0f} and {clip['ms_per_frame_last_tenth']:.0f} ms "
+            f"| {clip['megabytes_first_fifth']} and {clip['megabytes']} MB | {clip['machine']['busy_before']:.0%} |"
+        )
+    return lines
+
+
+def with_speed(readme: str, table: str) -> str:
+    """The README's text with its speed table replaced.
+
+    Raises:
+        ValueError: the markers are not there.
+    """
+    head, begin, rest = readme.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"README.md: expected the markers {BEGIN} and {END}")
+    return f"{head}{BEGIN}\n{table}\n{END}{tail}"
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    table = render_speed(json.loads(RESULTS.read_text(encoding="utf-8")))
+    write_text(with_speed(readme.read_text(encoding="utf-8"), table), readme)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The benchmarks' figures reach results.json and the README unchanged, and a peer that is not there is left out."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.benchmarks import peers, training_speed
+from tests.benchmarks.latency import Row
+from tests.benchmarks.pictures import face_crops, group_frame, portrait_frame
+from tests.benchmarks.readme import BEGIN, END, render_speed, with_speed
+from tests.benchmarks.record import RESULTS, describe, machine, record, take_turns
+from tests.benchmarks.scaling import GROWTHS, plot
+
+MACHINE = {"processor": "Some CPU", "cores": 2, "memory_gb": 8.0, "system": "Linux", "busy_before": 0.02}
+# A peer that needs no model: it finds a "face" in every picture that is not black.
+EYES = "def make():\n    return lambda picture: int(picture.any())\n"
+NOBODY = "def make():\n    import a_package_that_nobody_has\n"
+
+
+def test_sections_are_kept_apart(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    record("peers", {"results": [1]}, MACHINE, path)
+    record("latency", {"results": [2]}, MACHINE, path)
+    record("peers", {"results": [3]}, MACHINE, path)
+    kept = json.loads(path.read_text())
+    assert (kept["peers"]["results"], kept["latency"]["results"]) == ([3], [2])
+    assert kept["peers"]["machine"] == MACHINE
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_this_machine_is_described() -> None:
+    here = machine()
+    assert 0 <= here["busy_before"] <= 1
+    assert describe(here).startswith(f"{here['cores']} cores (")
+
+
+def test_tasks_take_turns() -> None:
+    seen: list[str] = []
+    values = take_turns({"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}, rounds=2, warm_up=1)
+    assert seen == ["a", "b"] * 3
+    assert {name: len(times) for name, times in values.items()} == {"a": 2, "b": 2}
+
+
+def test_the_readme_says_what_was_measured_and_what_was_missed() -> None:
+    fast = Row("detect", "ms", 12.0, values=[9.0, 10.0, 11.0])
+    slow = Row("throughput", "faces/s", 2000.0, higher=True, values=[700.0, 710.0, 720.0])
+    beside = Row("classify, torch", "ms", None, values=[4.0])
+    results = {
+        "latency": {
+            "machine": MACHINE,
+            "date": "2026-01-31",
+            "model": "tiny",
+            "results": [row.as_dict() for row in (fast, slow, beside)],
+        }
+    }
+    viewer = {"per_second": 8.5, "delay_median": 91.2, "delay_p95": 140.0}
+    slower = viewer | {"per_second": 7.25}
+    webcam = {"machine": MACHINE, "seconds": 30.0, "viewers": [viewer, slower], "megabytes": [300.2, 299.1]}
+    table = render_speed(results | {"webcam_2": webcam})
+    assert "| 2 viewers, the slowest of them, 30 s | 7.25 | 91 ms | 140 ms | -1 MB | 2% |" in table
+    assert "2 cores (Some CPU)" in table and "2026-01-31" in table
+    assert "| detect | 10 ms | 10.9 | ≤ 12 |" in table
+    assert "| throughput | 710 faces/s | 701 | ≥ 2000, missed |" in table
+    assert "| classify, torch | 4 ms | 4 |  |" in table
+    assert with_speed(f"a\n{BEGIN}\nold\n{END}\nb", table) == f"a\n{BEGIN}\n{table}\n{END}\nb"
+    with pytest.raises(ValueError, match="markers"):
+        with_speed("no block here", table)
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="`make benchmark` has not run yet")
+def test_the_readme_is_that_of_the_results(root: Path) -> None:
+    block = (root / "README.md").read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
+    assert block == render_speed(json.loads(RESULTS.read_text(encoding="utf-8")))
+
+
+def test_peers_see_the_same_pictures_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    pictures = [tmp_path / "black.png", tmp_path / "grey.png"]
+    for value, path in zip((0, 90), pictures, strict=True):
+        Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(path)
+    found = [
+        peers.start(name, sys.executable, make, first=pictures[0]) for name, make in (("eyes", EYES), ("no", NOBODY))
+    ]
+    try:
+        assert (found[0].missing, found[1].missing) == (
+            "",
+            "ModuleNotFoundError: No module named 'a_package_that_nobody_has'",
+        )
+        peers.compare([found[0]], pictures, rounds=2)
+    finally:
+        for peer in found:
+            peer.process.kill()
+            peer.process.wait()
+    eyes, nobody = peers.rows_of(found)
+    assert {name: one["faces"] for name, one in eyes["pictures"].items()} == {"black": 0, "grey": 1}
+    assert eyes["ratio"] == 1 and eyes["start_s"] > 0 and eyes["megabytes"] > 5
+    assert nobody == {"name": "no", "missing": found[1].missing}
+    assert "no: not there (ModuleNotFoundError" in peers.format_rows([eyes, nobody])
+
+
+def test_the_trainer_and_the_bare_loop_take_turns(tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.json"
+    recipe.write_text(json.dumps({"hidden_sizes": [8, 16], "depths": [1, 1], "learning_rate": 0.001, "use_cpu": True}))
+    result = training_speed.measure(recipe, steps=2, batch=14)
+    assert (result["recipe"], result["device"], result["batch"], result["steps"]) == ("tiny.json", "cpu", 14, 2)
+    assert min(result["ratio"], result["trainer_per_s"], result["bare_per_s"]) > 0
+
+
+def test_the_pictures_hold_the_faces_they_should(shared: Path) -> None:
+    from gradio_ui.recognition import YuNetDetector
+
+    detector = YuNetDetector(shared / "models" / "face_detection_yunet.onnx")
+    assert [len(detector(frame)) for frame in (portrait_frame(), group_frame(), group_frame(3, 4))] == [1, 6, 12]
+    assert len({crop.tobytes() for crop in face_crops(64)}) == 64
+
+
+def test_a_plot_of_each_growth(tmp_path: Path) -> None:
+    steps = [{"work": 2.0**n, "time": 3.0 * n + 1, "megabytes": 100 + n} for n in range(4)]
+    for name, growth in GROWTHS.items():
+        plot(growth, steps, tmp_path / f"{name}.png")
+        assert Image.open(tmp_path / f"{name}.png").size == (720, 600)
