@@ -88,14 +88,17 @@ def test_a_session_is_drawn_and_saved_by_the_browser_alone(page: Any, url: str) 
     lanes = page.locator("#webcam .fer-lanes li")
     lanes.filter(has_text="happy 100%").first.wait_for()
     lanes.filter(has_text="sad 100%").first.wait_for()
-    pixels = """(number) => {
-      const canvas = document.querySelectorAll(".fer-lanes canvas")[number];
-      const pixel = (x) => [...canvas.getContext("2d").getImageData(x, canvas.height / 2, 1, 1).data];
-      return [pixel(canvas.width - 3), pixel(3)];
-    }"""
-    colors = {"happy": [0xE6, 0x9F, 0x00, 255], "sad": [0x00, 0x72, 0xB2, 255]}
-    label = "happy" if "happy" in lanes.last.inner_text() else "sad"
-    assert page.evaluate(pixels, lanes.count() - 1) == [colors[label], [0, 0, 0, 0]], "now, and nothing a minute ago"
+    # Waited for, since a lane has a hole where the server took too long, until the next second is drawn.
+    page.wait_for_function(
+        """(colors) => {
+          const lane = [...document.querySelectorAll(".fer-lanes li")].at(-1);
+          const canvas = lane.querySelector("canvas");
+          const pixel = (x) => [...canvas.getContext("2d").getImageData(x, canvas.height / 2, 1, 1).data].join();
+          const now = colors[lane.innerText.includes("happy") ? "happy" : "sad"];
+          return pixel(canvas.width - 3) === now && pixel(3) === "0,0,0,0"; // now, and nothing a minute ago
+        }""",
+        arg={"happy": "230,159,0,255", "sad": "0,114,178,255"},
+    )
     page.get_by_role("button", name="Stop").click()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -213,22 +216,22 @@ def test_eight_viewers_are_served_in_turn(url: str) -> None:
     """Eight programs that send their next frame with the answer to the last, as pages do."""
     config = httpx.get(f"{url}config").json()
     component = next(c["id"] for c in config["components"] if c["props"].get("elem_id") == "webcam")
-    end = time.monotonic() + 3
+    delays: list[list[float]] = [[] for _ in range(8)]
 
-    def watch(number: int) -> list[float]:
-        delays = []
+    def watch(number: int) -> None:
         with httpx.Client(timeout=30) as client:
-            while (now := time.monotonic()) < end:
+            while min(map(len, delays)) < 6:  # until the last has had six, however fast the machine is
+                start = time.monotonic()
                 body = {"component_id": component, "fn_name": "recognize_frame", "session_hash": f"viewer{number}"}
-                answer = client.post(f"{url}gradio_api/component_server/", json=body | {"data": page_data(now)}).json()
+                data = page_data(start)
+                answer = client.post(f"{url}gradio_api/component_server/", json=body | {"data": data}).json()
                 assert [face["face"] for face in answer["faces"]] == [1, 2], "the ids of another viewer"
-                delays.append(time.monotonic() - now)
-        return delays
+                delays[number].append(time.monotonic() - start)
 
     with ThreadPoolExecutor(8) as pool:
-        delays = list(pool.map(watch, range(8)))
-    counts = [len(seen) for seen in delays]
-    assert min(counts) >= 3 and max(counts) <= 2 * min(counts), counts
+        list(pool.map(watch, range(8)))
+    assert max(map(len, delays)) <= 13, "somebody was served twice as often"
+    delays = [seen[1:] for seen in delays]  # the first waits for the server to import what tracks faces
     assert max(map(max, delays)) < 10 * median(map(median, delays)) + 0.5, "somebody was left waiting"
 
 
