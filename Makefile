@@ -40,16 +40,19 @@ style: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The published weights anew, from the raw CSV files: two teachers, a student of both, two packages. It takes hours on
-# a CPU, and goes on where it was stopped. `make reproduce-fer2013 DATASET=fer2013.csv FERPLUS=fer2013new.csv`
+# The published weights anew, from the raw CSV files: the networks that a recipe starts from or is taught by, then the
+# packages. It takes hours on a CPU, and goes on where it was stopped. FLAGS go to every training run.
+# `make reproduce-fer2013 DATASET=fer2013.csv FERPLUS=fer2013new.csv`
 DATASET ?= fer2013.csv
 FERPLUS ?= fer2013new.csv
+FLAGS ?=
 
 runs/%/run.json: training/recipes/%.json | $(VENV)/.app
 	$(BIN)/python -m training.train $< --output_dir runs/$* --dataset $(DATASET) --ferplus $(FERPLUS) \
-	  --resume_from_checkpoint true
+	  --resume_from_checkpoint true $(FLAGS)
 
-runs/fer2013/run.json: runs/convnext/run.json runs/regnet/run.json
+runs/student/run.json: runs/convnext/run.json runs/regnet/run.json
+runs/fer2013/run.json: runs/student/run.json runs/regnet2/run.json
 
 reproduce-fer2013 reproduce-ferplus: reproduce-%: runs/fer2013/run.json
 	$(BIN)/python -m training.package runs/fer2013 model_card/$* --head $* --dataset $(DATASET) --ferplus $(FERPLUS)

@@ -63,6 +63,9 @@ class TrainingArguments(HFTrainingArguments):
     early_share: float = field(default=0.0, metadata={"help": "Share of the run at early_size; convolutional nets."})
     calm_from: float = field(default=1.0, metadata={"help": "Share of the run after which augmentation weakens."})
     calm_strength: float = field(default=0.5, metadata={"help": "Its strength from then on, and that of drop path."})
+    contrastive_share: float = field(
+        default=0.0, metadata={"help": "Share of the run, at its start, that learns without labels; 0: none."}
+    )
     ema_decay: float = field(default=0.0, metadata={"help": "Average the weights over steps by this; 0: do not."})
     early_stopping_patience: int = field(default=0, metadata={"help": "Evaluations without gain until stop; 0: off."})
     class_weights: str = field(
@@ -87,7 +90,7 @@ class TrainingArguments(HFTrainingArguments):
         super().__post_init__()
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay: expected 0 to below 1, got {self.ema_decay}")
-        for name in ("early_share", "calm_from", "calm_strength", "distillation_weight"):
+        for name in ("early_share", "calm_from", "contrastive_share", "calm_strength", "distillation_weight"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
         if self.distillation_temperature <= 0:

@@ -52,7 +52,10 @@ class PackageArguments:
 
     dataset: str = field(metadata={"help": "CSV, folder or Hub id whose validation split calibrates and measures."})
     head: str = field(default="fer2013", metadata={"help": "fer2013 or ferplus."})
-    ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv; needed for the head ferplus."})
+    ferplus: str | None = field(
+        default=None, metadata={"help": "fer2013new.csv; for the head ferplus, unless the dataset has its votes."}
+    )
+    skip_bad_rows: bool = field(default=False, metadata={"help": "Leave out unusable rows instead of stopping."})
     model_id: str | None = field(
         default=None, metadata={"help": "Hub id the card's quick start names; default: the folder as given."}
     )
@@ -187,14 +190,16 @@ def package(run: Path, out: Path, arguments: PackageArguments) -> Path:
         ReportError: if the run is not finished; likewise, as with all others.
         DataError, EvaluationError, FoldingError, LabelError, MetricError: likewise.
     """
-    if arguments.head == "ferplus" and not arguments.ferplus:
-        raise PackageError("expected --ferplus fer2013new.csv for the head ferplus, whose votes calibrate it")
     margins = dict(DEFAULT_MARGIN)
     if (out / "config.json").exists():
         margins |= json.loads((out / "config.json").read_text(encoding="utf-8")).get("crop_margin", {})
     name = str(publishable(out)) if out.is_absolute() else out.as_posix()
     arguments = dataclasses.replace(arguments, model_id=arguments.model_id or name)
-    data = load_fer(arguments.dataset, ferplus=arguments.ferplus)
+    data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
+    if arguments.head == "ferplus" and "votes" not in next(iter(data.values())).column_names:
+        raise PackageError(
+            f"expected FER+ votes, which calibrate the head ferplus: {arguments.dataset} has none; give --ferplus"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         staged, previous = Path(scratch) / "staged", Path(scratch) / "previous"

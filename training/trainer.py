@@ -22,6 +22,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from training.arguments import TrainingArguments
 from training.augment import AugmentArguments, augment, mix
 from training.callbacks import Averaging, Calm, HeadFirst, Stopwatch
+from training.contrastive import contrastive_loss
 from training.distillation import Teachers
 from training.labels import FERPLUS_EMOTIONS
 from training.optim import MuonWithAdamW, parameter_groups, two_phase_schedule
@@ -144,6 +145,8 @@ class ExpressionTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Augment and mix while training; cross-entropy to the labels, to the FER+ votes, and to the teachers."""
+        if model.training and self.done() < self.args.contrastive_share:
+            return self.warm_up_loss(model, inputs["pixel_values"])
         labels, votes = inputs["labels"], inputs.get("votes")
         rows = labels.shape[0]
         partner, share = torch.arange(rows, device=labels.device), torch.ones(rows, device=labels.device)
@@ -183,6 +186,20 @@ class ExpressionTrainer(Trainer):
                 blend = self.args.distillation_weight
                 loss = (1 - blend) * loss + blend * self.distillation_loss(logits, taught)
         return (loss, logits) if return_outputs else loss
+
+    def warm_up_loss(self, model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+        """`contrastive_loss` between two augmented views of each of the (n, C, h, w) uint8 pictures."""
+        seen: list[torch.Tensor] = []
+        hook = self.model.get_submodule("classifier").register_forward_pre_hook(
+            lambda _, given: seen.append(given[0].flatten(1))
+        )
+        with torch.no_grad():
+            images = augment(torch.cat([pixels, pixels]), self.training_augmentation(), self.training_size())
+        try:
+            logits = model(pixel_values=(images - self.mean) / self.std).logits
+        finally:
+            hook.remove()
+        return contrastive_loss(seen[0]) + 0 * logits.sum()  # the classifier's gradient is zero, but there
 
     def distillation_loss(self, logits: torch.Tensor, taught: dict[str, torch.Tensor]) -> torch.Tensor:
         """Mean cross-entropy of (n, all outputs) logits to the teachers' (n, C) probabilities of each head."""

@@ -1,10 +1,9 @@
 """Variants of one recipe at equal budget over several seeds: what a change is worth, told from what luck is worth.
 
-    python -m training.trials training/recipes/trials.json --dataset fer2013.csv --ferplus fer2013new.csv
+    python -m training.trials training/trials.json --dataset fer2013.csv --ferplus fer2013new.csv
 
 Each run is `training.train` in a process of its own, measured with its last weights, without choosing among epochs. A
-finished run is not run again, so that the same command goes on where it was stopped, and a run added to the file is the
-only one to be run.
+finished run is not run again: the same command goes on where it was stopped, and runs what was added to the file.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def run_trial(recipe: dict[str, Any], folder: Path, flags: list[str]) -> dict[st
         (folder / "recipe.json").write_text(json.dumps(recipe, indent=2), encoding="utf-8")
         command = [sys.executable, "-m", "training.train", str(folder / "recipe.json"), *flags]
         with (folder / "log.txt").open("w", encoding="utf-8") as log:
-            code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+            code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode  # noqa: S603
         if code or not done.exists():
             raise TrialError(f"{folder}: the run broke off; see {folder / 'log.txt'}")
     metrics: dict[str, float] = json.loads(done.read_text(encoding="utf-8"))["metrics"]

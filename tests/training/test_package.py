@@ -11,6 +11,7 @@ from transformers import pipeline
 from tests.training.tiny_run import make_run
 from training import package as module
 from training.arguments import parse_arguments
+from training.data import load_fer
 from training.evaluate import EvaluateArguments, evaluate
 from training.evaluate import main as evaluate_main
 from training.labels import EMOTIONS, FERPLUS_EMOTIONS
@@ -21,6 +22,7 @@ from training.package import (
     main,
     package,
 )
+from training.publish_dataset import dataset_files
 from training.report import load_report
 from training.runs import energy_of
 
@@ -209,7 +211,7 @@ def test_package_is_evaluated_on_what_it_was_made_for(ferplus, tiny_csv, tiny_vo
 
 
 def test_ferplus_package_needs_the_votes(run, tiny_csv, tmp_path):
-    with pytest.raises(SystemExit, match="expected --ferplus"):
+    with pytest.raises(SystemExit, match=r"expected FER\+ votes"):
         main([str(run), str(tmp_path / "out"), "--dataset", str(tiny_csv), "--head", "ferplus"])
     assert not (tmp_path / "out").exists()
 
@@ -250,3 +252,9 @@ def test_unfinished_run_is_refused(run, tiny_csv, tmp_path):
     with pytest.raises(SystemExit, match="expected a finished run"):
         main([str(tmp_path), str(tmp_path / "out"), "--dataset", str(tiny_csv)])
     assert not (tmp_path / "out").exists()
+
+
+def test_votes_may_come_with_the_dataset(run, tiny_csv, tiny_votes, tmp_path, undrawn):
+    dataset_files(load_fer(tiny_csv, ferplus=tiny_votes), "me/faces", "unknown", tmp_path)
+    out = package(run, tmp_path / "out", PackageArguments(dataset=str(tmp_path), head="ferplus"))
+    assert load_report(out / "report.json")["results"][0]["head"] == "ferplus"
