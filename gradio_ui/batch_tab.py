@@ -18,6 +18,7 @@ import gradio as gr
 from gradio_ui import charts
 from gradio_ui.agents import several_files
 from gradio_ui.annotate import annotate
+from gradio_ui.long_work import Changes, LongWork
 from gradio_ui.models import Models
 from gradio_ui.recognition.errors import ImageError, ModelError
 from gradio_ui.recognition.image_io import read_image
@@ -75,25 +76,24 @@ def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
     )
     under_way: WeakValueDictionary[str, Event] = WeakValueDictionary()  # by session, set by Cancel
 
-    def idle(text: str) -> dict[Any, Any]:
-        return {notice: text, start: gr.Button(interactive=True), cancel: gr.Button(interactive=False)}
-
-    cleared: dict[Any, Any] = {
+    cleared: Changes = {
         failures: "",
         table: gr.DownloadButton(visible=False),
         json_file: gr.DownloadButton(visible=False),
         gallery: gr.Gallery(value=None, visible=False),
     }
 
+    tab = LongWork(source, start, cancel, notice, cleared)
+
     def recognize_all(
         files: list[File] | None, whole_picture: bool, name: str, request: gr.Request
-    ) -> Iterator[dict[Any, Any]]:
+    ) -> Iterator[Changes]:
         if not files or len(files) > MAX_PICTURES:
-            yield cleared | idle(charts.message("error", "Too many pictures", too_many(files)) if files else welcome)
+            why = charts.message("error", "Too many pictures", too_many(files)) if files else welcome
+            yield cleared | tab.idle(why)
             return
         cancelled = under_way[str(request.session_hash)] = Event()
-        busy = {start: gr.Button(interactive=False), cancel: gr.Button(interactive=True)}
-        yield cleared | busy | {notice: progress_bar("Looking at the pictures", None)}
+        yield tab.busy(progress_bar("Looking at the pictures", None))
         begun = time.monotonic()
         entries: list[Entry] = []
         shown: list[tuple[str, str]] = []
@@ -109,7 +109,7 @@ def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
                     break
                 yield {notice: progress(len(entries), len(files), time.monotonic() - begun)}
             tables = write_tables(entries, models[name].labels, Path(folder))
-            yield idle(outcome(entries, len(files))) | {
+            yield tab.idle(outcome(entries, len(files))) | {
                 failures: failure_list(entries),
                 table: gr.DownloadButton(value=tables[0], visible=True),
                 json_file: gr.DownloadButton(value=tables[1], visible=True),
@@ -156,30 +156,13 @@ def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
             yield {"labels": list(recognizer.labels), "pictures": entries}, table
 
     one_at_a_time: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 1}
-    running = gr.on(
-        [start.click, source.upload],
+    tab.connect(
         recognize_all,
-        inputs=[source, whole, model],
-        outputs=[notice, start, cancel, *cleared],
-        preprocess=False,  # the engine reads the files, so that odd formats and errors are its own
-        show_progress="minimal",
-        show_progress_on=notice,
-        trigger_mode="once",
-        api_visibility="private",
-        **one_at_a_time,
-    )
-    running.failure(
-        lambda: cleared | idle(charts.message("error", "The work stopped", "Try again, or other pictures.")),
-        outputs=[notice, start, cancel, *cleared],
-        api_visibility="private",
-    )
-    cancel.click(stop, outputs=cancel, api_visibility="private", queue=False)  # what is done so far is kept
-    source.clear(
-        lambda: cleared | idle(welcome),
-        outputs=[notice, start, cancel, *cleared],
-        cancels=[running],
-        api_visibility="private",
-        queue=False,
+        stop,
+        [source, whole, model],
+        welcome=welcome,
+        failed=charts.message("error", "The work stopped", "Try again, or other pictures."),
+        queue=one_at_a_time,
     )
     gr.Button(visible=False).click(
         recognize_batch,

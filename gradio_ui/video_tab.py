@@ -15,6 +15,7 @@ import numpy as np
 
 from gradio_ui import charts
 from gradio_ui.annotate import COLORS, OTHER_COLOR, text_color
+from gradio_ui.long_work import Changes, LongWork
 from gradio_ui.models import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.tracker import TrackedFace
@@ -69,10 +70,7 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
             max_seconds=settings.max_video_minutes * 60,
         )
 
-    def idle(text: str) -> dict[Any, Any]:
-        return {notice: text, start: gr.Button(interactive=True), cancel: gr.Button(interactive=False)}
-
-    cleared: dict[Any, Any] = {
+    cleared: Changes = {
         annotated: gr.Video(value=None, visible=False),
         table: gr.DownloadButton(visible=False),
         json_file: gr.DownloadButton(visible=False),
@@ -80,14 +78,15 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
         plot: gr.Plot(value=None, visible=False),
     }
 
+    tab = LongWork(source, start, cancel, notice, cleared)
+
     def analyse(
         file: dict[str, Any] | None, per_second: float, seconds: float, name: str, request: gr.Request
-    ) -> Iterator[dict[Any, Any]]:
+    ) -> Iterator[Changes]:
         if file is None:
-            yield cleared | idle(welcome)
+            yield cleared | tab.idle(welcome)
             return
-        busy = {start: gr.Button(interactive=False), cancel: gr.Button(interactive=True)}
-        yield cleared | busy | {notice: progress(0, None, 0)}
+        yield tab.busy(progress(0, None, 0))
         analysis = analysis_of(file["path"], per_second, seconds, name)
         under_way[str(request.session_hash)] = analysis
         with TemporaryDirectory() as folder:
@@ -99,14 +98,14 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
                         told = time.monotonic()
                         yield {notice: progress(reached, analysis.duration, told - begun)}
             except RecognitionError as error:
-                yield idle(charts.message("error", "This video cannot be analysed", str(error)))
+                yield tab.idle(charts.message("error", "This video cannot be analysed", str(error)))
                 return
             if not analysis.analyzed:
-                yield idle(charts.message("info", "Cancelled", f"Choose another video ({limits})."))
+                yield tab.idle(charts.message("info", "Cancelled", f"Choose another video ({limits})."))
                 return
             found = analysis.summary()
             write_json(files.table, files.json, found)
-            yield idle(outcome(found)) | {
+            yield tab.idle(outcome(found)) | {
                 annotated: gr.Video(value=files.video, visible=True),
                 table: gr.DownloadButton(value=files.table, visible=True),
                 json_file: gr.DownloadButton(value=files.json, visible=True),
@@ -157,30 +156,13 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
             raise gr.Error(str(error)) from error
 
     one_at_a_time: dict[str, Any] = {"concurrency_id": "video", "concurrency_limit": 1}
-    running = gr.on(
-        [start.click, source.upload],
+    tab.connect(
         analyse,
-        inputs=[source, rate, smoothing, model],
-        outputs=[notice, start, cancel, *cleared],
-        preprocess=False,  # of a file, Gradio's own would leave an empty copy behind
-        show_progress="minimal",
-        show_progress_on=notice,
-        trigger_mode="once",
-        api_visibility="private",
-        **one_at_a_time,
-    )
-    running.failure(
-        lambda: cleared | idle(charts.message("error", "The analysis stopped", "Try again, or another video.")),
-        outputs=[notice, start, cancel, *cleared],
-        api_visibility="private",
-    )
-    cancel.click(stop, outputs=cancel, api_visibility="private", queue=False)  # what is done so far is kept
-    source.clear(
-        lambda: cleared | idle(welcome),
-        outputs=[notice, start, cancel, *cleared],
-        cancels=[running],
-        api_visibility="private",
-        queue=False,
+        stop,
+        [source, rate, smoothing, model],
+        welcome=welcome,
+        failed=charts.message("error", "The analysis stopped", "Try again, or another video."),
+        queue=one_at_a_time,
     )
     gr.Button(visible=False).click(
         recognize_video,
