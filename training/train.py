@@ -27,6 +27,7 @@ from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedConfig
 from training.arguments import DataArguments, RecipeError, TrainingArguments, parse_arguments
 from training.augment import AugmentArguments
 from training.callbacks import Stopwatch
+from training.checkpoints import last_whole_checkpoint
 from training.curves import plot_curves
 from training.data import DataError, load_fer, provenance
 from training.depthwise import speed_up_depthwise
@@ -38,7 +39,7 @@ from training.pixels import ProcessedPixels, TrainingPixels, as_is, side
 from training.push import PublishError, tell
 from training.push_run import check_push, push_run
 from training.report import library_versions, write_text
-from training.trainer import ExpressionTrainer, TrainingError, last_whole_checkpoint
+from training.trainer import ExpressionTrainer, TrainingError
 
 
 def commit() -> str | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any, cast
@@ -22,37 +20,18 @@ from transformers.trainer_utils import rotate_checkpoints
 from training.arguments import TrainingArguments
 from training.augment import AugmentArguments, augment, mix
 from training.callbacks import Averaging, Calm, HeadFirst, Stopwatch
+from training.checkpoints import last_whole_checkpoint, mark_whole
 from training.contrastive import contrastive_loss
 from training.distillation import Teachers
 from training.labels import FERPLUS_EMOTIONS
 from training.optim import MuonWithAdamW, parameter_groups, two_phase_schedule
 from training.pixels import side
 
-MANIFEST = "manifest.json"
 RAW_WEIGHTS = "training_weights.safetensors"
 
 
 class TrainingError(RuntimeError):
     """A run cannot go on: the loss is not a number, or a checkpoint cannot be written."""
-
-
-def is_whole(checkpoint: Path) -> bool:
-    """Whether every file that the checkpoint's manifest lists is there in full."""
-    try:
-        sizes = json.loads((checkpoint / MANIFEST).read_text())
-        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, json.JSONDecodeError):
-        return False
-
-
-def last_whole_checkpoint(run: Path) -> Path | None:
-    """The newest checkpoint of a run that was written to its end, or None. Half-written ones are removed."""
-    found = sorted(run.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
-    for checkpoint in found:
-        if is_whole(checkpoint):
-            return checkpoint
-        shutil.rmtree(checkpoint)
-    return None
 
 
 def vote_distribution(votes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -308,9 +287,7 @@ class ExpressionTrainer(Trainer):
             self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            sizes = {p.name: p.stat().st_size for p in checkpoint.iterdir()}
-            (checkpoint / (MANIFEST + ".tmp")).write_text(json.dumps(sizes))
-            os.replace(checkpoint / (MANIFEST + ".tmp"), checkpoint / MANIFEST)
+            mark_whole(checkpoint)
             rotate_checkpoints(str(checkpoint.parent), limit, self.state.best_model_checkpoint, use_mtime=False)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:

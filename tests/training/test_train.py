@@ -22,9 +22,10 @@ from transformers import (
 
 from training.arguments import RecipeError, parse_arguments
 from training.augment import AugmentArguments, augment
+from training.checkpoints import MANIFEST, last_whole_checkpoint
 from training.data import DataError
 from training.train import class_weight, main, train
-from training.trainer import MANIFEST, TrainingError, last_whole_checkpoint
+from training.trainer import TrainingError
 
 TINY = "--hidden_sizes 8 16 --depths 1 1 --patch_size 4 --per_device_train_batch_size 14 --logging_steps 1".split()
 
