@@ -77,6 +77,9 @@ class TrainingArguments(HFTrainingArguments):
     teachers: list[str] = field(
         default_factory=list, metadata={"help": "Run folders or Hub ids with the same outputs, to distil from."}
     )
+    teacher_flip: bool = field(
+        default=False, metadata={"help": "The teachers see the mirrored view, too, and teach by the average of both."}
+    )
     distillation_weight: float = field(
         default=0.7, metadata={"help": "Share of the loss that is cross-entropy to the teachers' probabilities."}
     )

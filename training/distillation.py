@@ -69,6 +69,7 @@ class Teachers:
         student: the model to teach.
         heads: the student's output indices by head, see `training.model.heads`.
         temperature: divides the logits; above 1 shows more of what the teachers think of the other classes.
+        flip: whether they see the mirrored view as well, and teach by the average of both.
         device: where to run.
 
     Raises:
@@ -81,13 +82,16 @@ class Teachers:
         student: PreTrainedModel,
         heads: dict[str, torch.Tensor],
         temperature: float,
+        flip: bool,
         device: torch.device,
     ) -> None:
         self.members = [Teacher(path, student, device) for path in paths]
         self.heads = heads
         self.temperature = temperature
+        self.flip = flip
 
     def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Probabilities (n, C) by head, of pictures (n, 1 or 3, s, s) in 0-1: the view that the student is shown."""
-        logits = torch.stack([member(images) for member in self.members]) / self.temperature
+        views = [images, images.flip(-1)] if self.flip else [images]
+        logits = torch.stack([member(view) for member in self.members for view in views]) / self.temperature
         return {name: logits[..., rows].softmax(dim=-1).mean(dim=0) for name, rows in self.heads.items()}

@@ -88,7 +88,12 @@ class ExpressionTrainer(Trainer):
         self.teachers = None
         if self.args.teachers:
             self.teachers = Teachers(
-                self.args.teachers, self.model, self.heads, self.args.distillation_temperature, self.args.device
+                self.args.teachers,
+                self.model,
+                self.heads,
+                self.args.distillation_temperature,
+                self.args.teacher_flip,
+                self.args.device,
             )
         self.hits = torch.zeros(2, device=self.args.device)  # right answers and pictures since the last log
         self.add_callback(Stopwatch())

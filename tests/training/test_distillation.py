@@ -39,7 +39,8 @@ def test_a_teacher_sees_the_view_as_it_was_trained(tmp_path: Path) -> None:
     assert torch.allclose(teacher(flat), model(pixel_values=torch.full((1, 1, 32, 32), -0.5)).logits, atol=1e-5)
 
 
-def test_several_teach_by_the_average_of_their_probabilities(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flip", [False, True])
+def test_several_teach_by_the_average_of_their_probabilities(tmp_path: Path, flip: bool) -> None:
     names = (*EMOTIONS, *(f"ferplus/{name}" for name in (*EMOTIONS, "contempt")))
     models = []
     for seed, kind in enumerate(("convnext", "regnet")):
@@ -47,11 +48,12 @@ def test_several_teach_by_the_average_of_their_probabilities(tmp_path: Path) -> 
         models.append(save(tmp_path / kind, names, architecture=kind))
     rows = {name: torch.tensor(index) for name, index in heads(models[0].config).items()}
     images = torch.rand(2, 1, 48, 48)
-    taught = Teachers([str(tmp_path / "convnext"), str(tmp_path / "regnet")], models[0], rows, 2.0, CPU)(images)
-    logits = [model(pixel_values=(images - 0.4) / 0.2).logits / 2 for model in models]
+    taught = Teachers([str(tmp_path / "convnext"), str(tmp_path / "regnet")], models[0], rows, 2.0, flip, CPU)(images)
+    views = [images, images.flip(-1)] if flip else [images]
+    logits = [model(pixel_values=(view - 0.4) / 0.2).logits / 2 for model in models for view in views]
     assert set(taught) == {"fer2013", "ferplus"}
     for head, index in rows.items():
-        expected = sum(single[:, index].softmax(dim=1) for single in logits) / 2
+        expected = torch.stack([single[:, index].softmax(dim=1) for single in logits]).mean(dim=0)
         assert torch.allclose(taught[head], expected, atol=1e-5)
 
 
