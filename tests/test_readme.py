@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gradio_ui.settings import parse_settings
-from training.readme import BEGIN, END, render_figures, with_figures
+from training.readme import BEGIN, END, render_figures, with_block
 from training.report import ReportError
 
 
@@ -31,9 +31,13 @@ def test_another_report_gives_other_figures(root: Path, tmp_path: Path) -> None:
     assert "0.123 (" not in render_figures(root / "model_card")
 
 
+def test_only_the_block_is_replaced() -> None:
+    assert with_block("a\n<b>\nold\n</b>\nc", "new", "<b>", "</b>") == "a\n<b>\nnew\n</b>\nc"
+
+
 def test_missing_markers_or_reports_are_said(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="markers"):
-        with_figures("no block here", "x")
+        with_block("no block here", "x")
     with pytest.raises(ReportError, match=r"report\.json"):
         render_figures(tmp_path)
 

@@ -42,24 +42,24 @@ def render_figures(models: Path) -> str:
     return "\n".join(lines)
 
 
-def with_figures(readme: str, figures: str) -> str:
-    """The README's text with its block of figures replaced.
+def with_block(readme: str, block: str, begin: str = BEGIN, end: str = END) -> str:
+    """The README's text with what stands between two markers replaced.
 
     Raises:
         ReportError: the markers are not there.
     """
-    head, begin, rest = readme.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise ReportError(f"README.md: expected the markers {BEGIN} and {END}")
-    return f"{head}{BEGIN}\n{figures}\n{END}{tail}"
+    head, begun, rest = readme.partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not (begun and ended):
+        raise ReportError(f"README.md: expected the markers {begin} and {end}")
+    return f"{head}{begin}\n{block}\n{end}{tail}"
 
 
 def main() -> None:
     """Write the block."""
     readme = ROOT / "README.md"
     try:
-        write_text(with_figures(readme.read_text(encoding="utf-8"), render_figures(ROOT / "model_card")), readme)
+        write_text(with_block(readme.read_text(encoding="utf-8"), render_figures(ROOT / "model_card")), readme)
     except ReportError as error:
         sys.exit(f"error: {error}")
 

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from tests.benchmarks.record import RESULTS, ROOT, describe
+from training.readme import with_block
 from training.report import write_text
 
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
@@ -96,23 +97,10 @@ def over_time(results: dict[str, Any]) -> list[str]:
     return lines
 
 
-def with_speed(readme: str, table: str) -> str:
-    """The README's text with its speed table replaced.
-
-    Raises:
-        ValueError: the markers are not there.
-    """
-    head, begin, rest = readme.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"README.md: expected the markers {BEGIN} and {END}")
-    return f"{head}{BEGIN}\n{table}\n{END}{tail}"
-
-
 def main() -> None:
     readme = ROOT / "README.md"
     table = render_speed(json.loads(RESULTS.read_text(encoding="utf-8")))
-    write_text(with_speed(readme.read_text(encoding="utf-8"), table), readme)
+    write_text(with_block(readme.read_text(encoding="utf-8"), table, BEGIN, END), readme)
 
 
 if __name__ == "__main__":
