@@ -73,7 +73,13 @@ class LongWork:
             api_visibility="private",
             **queue,
         )
-        running.failure(lambda: self.cleared | self.idle(failed), outputs=outputs, api_visibility="private")
+        running.failure(
+            lambda files: self.cleared | self.idle(failed if files else welcome),  # clearing fails the work, too
+            inputs=self.source,
+            outputs=outputs,
+            preprocess=False,
+            api_visibility="private",
+        )
         self.cancel.click(stop, outputs=self.cancel, api_visibility="private", queue=False)
         self.source.clear(
             lambda: self.cleared | self.idle(welcome),

@@ -187,4 +187,5 @@ def test_taking_the_video_away_stops_the_work(
         stopped = slow.calls
         time.sleep(0.5)
         assert slow.calls == stopped < 20
+        assert "No video yet" in page.locator("#video-notice").inner_text(), "and it stays so"
         assert not list(tmp_path.rglob("*film*"))
