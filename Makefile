@@ -61,7 +61,7 @@ reproduce-fer2013 reproduce-ferplus: reproduce-%: runs/fer2013/run.json
 	$(BIN)/python -m training.evaluate model_card/$* --dataset $(DATASET) --ferplus $(FERPLUS) --flip_tta \
 	  --robustness --robustness_pictures 500
 	$(BIN)/python -m training.card model_card/$*
-	$(BIN)/python -m training.readme
+	$(BIN)/python -m training.reporting.readme
 
 benchmark: $(VENV)/.dev
 	@for part in $(PARTS); do \

@@ -17,7 +17,7 @@ def main() -> None:
         settings = parse_settings()
         settings.require_free_port()
 
-        from gradio_ui.models import load_models
+        from gradio_ui.model_registry import load_models
 
         models = load_models(settings)
     except (SettingsError, RecognitionError) as error:

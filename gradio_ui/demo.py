@@ -7,16 +7,16 @@ from typing import Any
 
 import gradio as gr
 
-from gradio_ui import charts
-from gradio_ui.about_tab import KEPT_MINUTES, about_tab
-from gradio_ui.agents import agents_lifespan
-from gradio_ui.batch_tab import batch_tab
-from gradio_ui.image_tab import STATIC, image_tab
-from gradio_ui.models import Models
+from gradio_ui.mcp_files import agents_lifespan
+from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.settings import Settings
-from gradio_ui.video_tab import video_tab
-from gradio_ui.webcam_tab import webcam_tab
+from gradio_ui.tabs.about import KEPT_MINUTES, about_tab
+from gradio_ui.tabs.batch import batch_tab
+from gradio_ui.tabs.image import STATIC, image_tab
+from gradio_ui.tabs.video import video_tab
+from gradio_ui.tabs.webcam import webcam_tab
+from gradio_ui.views import html as charts
 
 TITLE = "Facial expression recognition"
 PURPOSE = "Reads the apparent expression of every face, in a picture, a video or live. Nothing is stored."

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.browser"]
+pytest_plugins = [
+    "tests.support.app_fixtures",
+    "tests.support.browser",
+    "tests.support.dataset_fixtures",
+    "tests.support.hub_fixtures",
+    "tests.support.model_fixtures",
+]
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -64,7 +64,7 @@ def test_import_costs_nothing(root: Path) -> None:
     code = (
         "import os, sys, app, gradio_ui.settings; before = dict(os.environ);"
         "heavy = {'torch', 'transformers', 'cv2', 'gradio'} & set(sys.modules);"
-        "assert not heavy, heavy; import gradio_ui.annotate, gradio_ui.charts;"
+        "assert not heavy, heavy; import gradio_ui.views.face_labels, gradio_ui.views.html;"
         "assert 'gradio' not in sys.modules and before == dict(os.environ)"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)

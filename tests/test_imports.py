@@ -16,7 +16,7 @@ print(json.dumps([[n for n in {heavy} if n in sys.modules], dict(os.environ) == 
 """
 
 
-@pytest.mark.parametrize("module", ["app", "gradio_ui.recognition", "gradio_ui.settings", "training.labels"])
+@pytest.mark.parametrize("module", ["app", "gradio_ui.recognition", "gradio_ui.settings", "training.data.labels"])
 def test_importing_costs_nothing(module: str, root: Path, tmp_path: Path) -> None:
     code = PROBE.format(module=module, heavy=HEAVY)
     done = subprocess.run(

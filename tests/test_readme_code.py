@@ -15,11 +15,11 @@ from PIL import Image
 from skimage.data import astronaut
 
 from gradio_ui.recognition.recognizer import EmotionRecognizer
-from tests.endpoint_server import serve_endpoint
-from tests.hub.api import Repo
-from tests.hub.conftest import files_of
-from tests.hub_server import HubServer
-from tests.ui.conftest import gradio_files, serve  # noqa: F401
+from tests.support.app_fixtures import serve
+from tests.support.endpoint_server import serve_endpoint
+from tests.support.hub_api import Repo
+from tests.support.hub_fixtures import files_of
+from tests.support.hub_server import HubServer
 
 JAVASCRIPT = Path(__file__).parent / "javascript"
 
@@ -31,7 +31,7 @@ def blocks(root: Path) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def app(root: Path, gradio_files: Path) -> Iterator[str]:  # noqa: F811
+def app(root: Path, gradio_files: Path) -> Iterator[str]:
     """The address of an app that serves the shipped model."""
     for url in serve(EmotionRecognizer.from_pretrained(root / "model_card/fer2013", detector="haar")):
         yield url.rstrip("/")

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from training.report import ReportError, find_result, format_cell, load_report, write_text
-from training.subgroups import METRICS
+from training.evaluation.subgroups import METRICS
+from training.reporting.report import ReportError, find_result, format_cell, load_report, write_text
 
 TEMPLATE = Path(__file__).parents[1] / "model_card" / "card_template.md"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -48,7 +48,7 @@ def render_card(report: dict[str, Any]) -> str:
     """A model card as it stands in README.md, metadata first.
 
     Args:
-        report: of a packaged model, see `training.report`.
+        report: of a packaged model, see `training.reporting.report`.
 
     Raises:
         CardError: if the report lacks what packaging adds.

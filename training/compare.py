@@ -32,15 +32,15 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.hub import resolve_model
-from training.data import DataError, load_fer
+from training.data.labels import LabelError, canonical_label
+from training.data.load import DataError, load_fer
 from training.evaluate import split_provenance
-from training.folding import FoldingError
-from training.intervals import bootstrap_intervals
-from training.labels import LabelError, canonical_label
-from training.metrics import MetricError, compute, softmax
-from training.model import load_model
-from training.predictions import EvaluationError, head_of, labels_of, predict, references, shared_outputs
-from training.report import ReportError, library_versions, write_report
+from training.evaluation.bootstrap import bootstrap_intervals
+from training.evaluation.metrics import MetricError, compute, softmax
+from training.evaluation.predictions import EvaluationError, head_of, labels_of, predict, references, shared_outputs
+from training.network.build import load_model
+from training.network.surgery import FoldingError
+from training.reporting.report import ReportError, library_versions, write_report
 
 SHOWN = ("accuracy", "nll", "ece")
 
@@ -53,7 +53,7 @@ class CompareError(ValueError):
 class CompareArguments:
     """What to compare on."""
 
-    dataset: str = field(metadata={"help": "CSV, folder or Hub id, see training.data."})
+    dataset: str = field(metadata={"help": "CSV, folder or Hub id, see training.data.load."})
     split: str = field(default="validation", metadata={"help": "train, validation or test."})
     head: str | None = field(
         default=None,

@@ -219,14 +219,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, prints a table for each detector, and with --write stores the best margins."""
     parser = argparse.ArgumentParser(prog="python -m training.crop_margin", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("model", help="a model folder or a Hub id")
-    parser.add_argument("--dataset", required=True, help="FER-2013 in any form that training.data reads")
+    parser.add_argument("--dataset", required=True, help="FER-2013 in any form that training.data.load reads")
     parser.add_argument("--split", default="validation")
     parser.add_argument("--detector", metavar="PATH", help="YuNet's ONNX file; without it the cache or the Hub")
     parser.add_argument("--n", type=int, default=500, help="how many pictures (default: 500)")
     parser.add_argument("--write", action="store_true", help="store the best margins in the folder's config.json")
     options = parser.parse_args(arguments)
 
-    from training.data import load_fer
+    from training.data.load import load_fer
 
     source = resolve_model(options.model)
     if options.write and source.origin != "folder":

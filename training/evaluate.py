@@ -19,23 +19,25 @@ import torch
 from datasets import DatasetDict, concatenate_datasets
 from transformers import BaseImageProcessor, HfArgumentParser, PreTrainedModel
 
-from training.calibration import Scaling
-from training.canvas import write_figures
-from training.curves import curves, read_log
-from training.data import DataError, duplicates_of, load_fer, provenance
-from training.figures import draw_figures
-from training.galleries import check_unpublished, write_galleries
-from training.intervals import bootstrap_intervals, bootstrap_mean, ece_biases
-from training.labels import VOTES, LabelError, canonical_label
-from training.metrics import (
+from training.data.labels import VOTES, LabelError, canonical_label
+from training.data.load import DataError, duplicates_of, load_fer, provenance
+from training.evaluation.bootstrap import bootstrap_intervals, bootstrap_mean, ece_biases
+from training.evaluation.calibration import Scaling
+from training.evaluation.metrics import (
     MetricError,
     compute,
     softmax,
     vote_cross_entropy,
     vote_entropy,
 )
-from training.predictions import EvaluationError, Predictions, classify, head_of, labels_of
-from training.report import (
+from training.evaluation.predictions import EvaluationError, Predictions, classify, head_of, labels_of
+from training.evaluation.robustness import robustness, robustness_figure
+from training.evaluation.subgroups import SubgroupError, format_groups, read_columns, subgroups_of
+from training.reporting.curves import curves, read_log
+from training.reporting.figures import draw_figures
+from training.reporting.galleries import check_unpublished, write_galleries
+from training.reporting.plot_style import write_figures
+from training.reporting.report import (
     SCHEMA_VERSION,
     ReportError,
     check_same_pictures,
@@ -46,15 +48,13 @@ from training.report import (
     sha256_of,
     write_report,
 )
-from training.robustness import robustness, robustness_figure
-from training.subgroups import SubgroupError, format_groups, read_columns, subgroups_of
 
 
 @dataclass
 class EvaluateArguments:
     """What to measure on."""
 
-    dataset: str = field(metadata={"help": "CSV, folder or Hub id, see training.data."})
+    dataset: str = field(metadata={"help": "CSV, folder or Hub id, see training.data.load."})
     split: str = field(
         default="validation",
         metadata={"help": "train, validation or test; all: the whole dataset, for one the model has not learnt from."},
@@ -158,7 +158,7 @@ def evaluate_model(
         batch_size: pictures per forward pass.
 
     Returns:
-        The `results` of a report, see `training.report`, the benchmark itself first.
+        The `results` of a report, see `training.reporting.report`, the benchmark itself first.
 
     Raises:
         EvaluationError: if there is no such split or nothing in it the model knows.
@@ -184,7 +184,7 @@ def draw(
         root: where the report lies.
 
     Returns:
-        The result's `figures`, see `training.report`.
+        The result's `figures`, see `training.reporting.report`.
     """
     logits, scaling = predictions.logits[0], scaling_of(model, predictions.labels)
     drawings = draw_figures(
@@ -241,7 +241,7 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
         FoldingError: if it has no such head.
     """
     from gradio_ui.recognition.hub import resolve_model
-    from training.model import load_model
+    from training.network.build import load_model
 
     if arguments.galleries:
         check_unpublished(Path(arguments.galleries))
@@ -293,7 +293,7 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
     from gradio_ui.recognition.errors import RecognitionError
-    from training.folding import FoldingError
+    from training.network.surgery import FoldingError
 
     kinds: Any = EvaluateArguments  # the parser's own annotation does not take a plain dataclass
     parser = HfArgumentParser(kinds, prog="python -m training.evaluate", description=__doc__)

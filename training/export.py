@@ -28,11 +28,11 @@ from gradio_ui.recognition.classifier import labels_of
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.hub import resolve_model
 from training.card import write_card
-from training.data import DataError, load_fer
-from training.labels import LabelError
-from training.metrics import softmax
-from training.predictions import EvaluationError, references
-from training.report import ReportError, load_report, write_report
+from training.data.labels import LabelError
+from training.data.load import DataError, load_fer
+from training.evaluation.metrics import softmax
+from training.evaluation.predictions import EvaluationError, references
+from training.reporting.report import ReportError, load_report, write_report
 
 QUANTIZED_FILE = "onnx/model_quantized.onnx"
 OPSET = 20  # the first with Gelu, which would otherwise be five nodes

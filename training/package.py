@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, HfArgumentParser
 
 from gradio_ui.recognition.classifier import DEFAULT_MARGIN
-from training.calibration import calibrate
-from training.canvas import write_figures
 from training.card import write_card
-from training.curves import curves, read_log
-from training.data import DataError, load_fer
-from training.data_limits import data_limits
+from training.data.labels import LabelError
+from training.data.load import DataError, load_fer
+from training.data.statistics import data_limits
 from training.evaluate import describe_model, draw, measure, votes_of
-from training.folding import FoldingError, fold_scaling
-from training.labels import LabelError
-from training.metrics import MetricError
-from training.model import load_model
-from training.predictions import EvaluationError, classify, labels_of
-from training.report import SCHEMA_VERSION, ReportError, library_versions, publishable, write_report
-from training.runs import RUN_KEYS, read_run
+from training.evaluation.calibration import calibrate
+from training.evaluation.metrics import MetricError
+from training.evaluation.predictions import EvaluationError, classify, labels_of
+from training.network.build import load_model
+from training.network.surgery import FoldingError, fold_scaling
+from training.reporting.curves import curves, read_log
+from training.reporting.plot_style import write_figures
+from training.reporting.provenance import RUN_KEYS, read_run
+from training.reporting.report import SCHEMA_VERSION, ReportError, library_versions, publishable, write_report
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from gradio_ui.recognition.errors import ModelError
 from training.card import TASK, CardError, render_card
-from training.labels import LabelError, canonical_label
-from training.push import Files, PublishError, add_options, explained, push, tell
-from training.report import ReportError, load_report, sha256_of
+from training.data.labels import LabelError, canonical_label
+from training.hub.sync import Files, PublishError, add_options, explained, push, tell
+from training.reporting.report import ReportError, load_report, sha256_of
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = ("README.md", "config.json", "preprocessor_config.json", "model.safetensors", "report.json")
@@ -61,7 +61,7 @@ def check_package(folder: Path) -> list[str]:
         if (folder / ONNX_FILE).exists():
             Classifier.from_pretrained(folder, device="cpu", backend="onnxruntime")
         if len(set(labels)) < len(labels) or labels != [canonical_label(name) for name in labels]:
-            problems.append(f"config.json: expected the label names of training.labels, each once, got {labels}")
+            problems.append(f"config.json: expected the label names of training.data.labels, each once, got {labels}")
         check(folder, labels, float("inf"))
     except (ModelError, LabelError, PackageError, OSError, ValueError) as error:
         problems.append(f"pipeline: {error}")

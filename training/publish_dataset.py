@@ -16,8 +16,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.data import DataError, load_fer, provenance
-from training.push import Files, PublishError, add_options, push, tell
+from training.data.load import DataError, load_fer, provenance
+from training.hub.sync import Files, PublishError, add_options, push, tell
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -77,7 +77,7 @@ def render_card(data: DatasetDict, repo_id: str, licence: str) -> str:
     from datasets.info import DatasetInfosDict
     from huggingface_hub import DatasetCardData
 
-    from training.labels import VOTES as VOTE_NAMES
+    from training.data.labels import VOTES as VOTE_NAMES
 
     first = next(iter(data.values()))
     name, names, origin = repo_id.rsplit("/", 1)[-1], first.features["label"].names, provenance(data)

@@ -24,22 +24,22 @@ import numpy as np
 import torch
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedConfig, set_seed
 
-from training.arguments import DataArguments, RecipeError, TrainingArguments, parse_arguments
-from training.augment import AugmentArguments
-from training.callbacks import Stopwatch
-from training.checkpoints import last_whole_checkpoint
-from training.curves import plot_curves
-from training.data import DataError, load_fer, provenance
-from training.depthwise import speed_up_depthwise
-from training.distillation import TeacherError
-from training.labels import FERPLUS_EMOTIONS, majority_label
-from training.metrics import MetricError, training_metrics
-from training.model import FERPLUS_PREFIX, ModelArguments, build_model, heads
-from training.pixels import ProcessedPixels, TrainingPixels, as_is, side
-from training.push import PublishError, tell
-from training.push_run import check_push, push_run
-from training.report import library_versions, write_text
-from training.trainer import ExpressionTrainer, TrainingError
+from training.data.augment import AugmentArguments
+from training.data.labels import FERPLUS_EMOTIONS, majority_label
+from training.data.load import DataError, load_fer, provenance
+from training.data.torch_datasets import ProcessedPixels, TrainingPixels, as_is, side
+from training.evaluation.metrics import MetricError, training_metrics
+from training.hub.push_run import check_push, push_run
+from training.hub.sync import PublishError, tell
+from training.learning.arguments import DataArguments, RecipeError, TrainingArguments, parse_arguments
+from training.learning.callbacks import Stopwatch
+from training.learning.checkpoints import last_whole_checkpoint
+from training.learning.distillation import TeacherError
+from training.learning.trainer import ExpressionTrainer, TrainingError
+from training.network.build import FERPLUS_PREFIX, ModelArguments, build_model, heads
+from training.network.depthwise import speed_up_depthwise
+from training.reporting.curves import plot_curves
+from training.reporting.report import library_versions, write_text
 
 
 def commit() -> str | None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import ConvNextConfig, ConvNextForImageClassification
 
-from training.depthwise import speed_up_depthwise
+from training.network.depthwise import speed_up_depthwise
 
 ROUNDS, BATCH = 10, 128
 

@@ -20,10 +20,10 @@ from tqdm.auto import tqdm
 from gradio_ui.recognition.backends import ONNX_FILE, Backend, OnnxBackend, TorchBackend
 from gradio_ui.recognition.classifier import labels_of
 from tests.benchmarks.record import ROOT, describe, machine, record, summary, take_turns
-from training.data import load_fer
+from training.data.load import load_fer
+from training.evaluation.predictions import references
 from training.export import export_onnx, predict, quantize
 from training.export import pictures_of as read_pictures
-from training.predictions import references
 
 SPLIT = "validation"
 BATCH = 32

@@ -29,7 +29,7 @@ from transformers import TrainerCallback
 
 from tests.benchmarks.record import ROOT, describe, machine, record
 from training import train as module
-from training.arguments import parse_arguments
+from training.learning.arguments import parse_arguments
 
 WARM_UP = 3  # steps
 

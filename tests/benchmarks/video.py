@@ -28,8 +28,8 @@ from skimage.data import astronaut
 
 from gradio_ui.recognition import EmotionRecognizer, load_detector
 from gradio_ui.recognition.video_analysis import VideoAnalysis, write_json
-from gradio_ui.video_charts import timeline
-from gradio_ui.video_tab import face_drawer
+from gradio_ui.tabs.video import face_drawer
+from gradio_ui.views.plots import timeline
 from tests.benchmarks.record import ROOT, describe, machine, record
 
 LOOP = 256  # frames; 10.24 s at 25 a second, a whole number of AAC's packets of 1024 samples at 48 kHz

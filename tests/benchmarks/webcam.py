@@ -22,7 +22,7 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from tests.benchmarks.record import describe, machine, record
-from tests.browser import free_port, launch_chromium, write_clip
+from tests.support.browser import free_port, launch_chromium, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 START, WARM_UP = 120, 5  # seconds, at most and exactly

@@ -4,10 +4,10 @@ import re
 import pytest
 from huggingface_hub import ModelCard
 
-from tests.training.tiny_run import make_run
+from tests.support.tiny_run import make_run
 from training.card import CardError, main, render_card
 from training.package import PackageArguments, package
-from training.report import load_report, write_report
+from training.reporting.report import load_report, write_report
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.tiny_run import make_run
+from tests.support.tiny_run import make_run
 from training.compare import CompareError, compare, main, mcnemar, open_contender
-from training.data import load_fer
+from training.data.labels import EMOTIONS
+from training.data.load import load_fer
 from training.evaluate import evaluate_model
-from training.labels import EMOTIONS
-from training.model import load_model
+from training.network.build import load_model
 
 
 @pytest.fixture(scope="module")

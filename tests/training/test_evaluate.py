@@ -8,16 +8,16 @@ from PIL import Image, ImageOps
 from transformers import pipeline
 
 from gradio_ui.recognition.classifier import Classifier
-from tests.training.conftest import USAGES, face, write_csv
-from tests.training.tiny_run import make_run
+from tests.support.dataset_fixtures import USAGES, face, write_csv
+from tests.support.tiny_run import make_run
 from training import evaluate as module
-from training.data import load_fer
+from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS
+from training.data.load import load_fer
 from training.evaluate import EvaluateArguments, evaluate, evaluate_model, main
-from training.labels import EMOTIONS, FERPLUS_EMOTIONS
-from training.metrics import softmax
-from training.model import load_model
-from training.predictions import EvaluationError, predict
-from training.report import ReportError, find_result, load_report
+from training.evaluation.metrics import softmax
+from training.evaluation.predictions import EvaluationError, predict
+from training.network.build import load_model
+from training.reporting.report import ReportError, find_result, load_report
 
 CURVES = ("roc", "precision_recall", "reliability", "coverage")
 

@@ -8,10 +8,10 @@ import onnx
 import pytest
 
 from gradio_ui.recognition import Classifier
-from tests.training.tiny_run import make_run
+from tests.support.tiny_run import make_run
 from training import export as module
 from training.export import OPSET, ExportArguments, ExportError, Variant, export, main, refusal_of
-from training.model import load_model
+from training.network.build import load_model
 
 
 @pytest.fixture(scope="module")

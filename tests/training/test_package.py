@@ -8,13 +8,13 @@ from PIL import Image
 from skimage.data import astronaut
 from transformers import pipeline
 
-from tests.training.tiny_run import make_run
+from tests.support.tiny_run import make_run
 from training import package as module
-from training.arguments import parse_arguments
-from training.data import load_fer
+from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS
+from training.data.load import load_fer
 from training.evaluate import EvaluateArguments, evaluate
 from training.evaluate import main as evaluate_main
-from training.labels import EMOTIONS, FERPLUS_EMOTIONS
+from training.learning.arguments import parse_arguments
 from training.package import (
     PackageArguments,
     PackageError,
@@ -23,8 +23,8 @@ from training.package import (
     package,
 )
 from training.publish_dataset import dataset_files
-from training.report import load_report
-from training.runs import energy_of
+from training.reporting.provenance import energy_of
+from training.reporting.report import load_report
 
 DRAWN = ("confusion_matrix", "coverage", "per_class", "precision_recall", "reliability", "roc")
 FILES = {

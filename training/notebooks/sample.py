@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from training.data import load_fer
-from training.labels import EMOTIONS, VOTES
+from training.data.labels import EMOTIONS, VOTES
+from training.data.load import load_fer
 
 USAGES = {"train": "Training", "validation": "PublicTest"}
 VOTE_HEADER = ("Usage", *VOTES[:-1], "NF")  # the columns of fer2013new.csv
@@ -31,7 +31,7 @@ def open_data(folder: Path) -> tuple[str, str | None]:
     """Which data to look at: what `FER_DATASET` and `FER_FERPLUS` name, or else faces drawn into a folder.
 
     Returns:
-        The dataset and its FER+ votes, as `training.data.load_fer` takes them.
+        The dataset and its FER+ votes, as `training.data.load.load_fer` takes them.
     """
     if dataset := os.environ.get("FER_DATASET"):
         return dataset, os.environ.get("FER_FERPLUS")

@@ -1,0 +1,99 @@
+"""The about tab: what is served, what happens to pictures, what the labels can say, and the model card."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from pathlib import Path
+
+import gradio as gr
+
+from gradio_ui.model_registry import Models
+from gradio_ui.recognition.recognizer import EmotionRecognizer
+from gradio_ui.views.html import data_url
+
+KEPT_MINUTES = 30  # how long Gradio's temporary folder keeps an uploaded picture; `demo.py` sets it
+
+DETECTORS = {
+    "yunet": "YuNet, a small neural network (OpenCV)",
+    "haar": "Haar cascade (inside OpenCV): frontal, upright faces only",
+    "whole": "none; every picture is taken as one face",
+}
+
+FACTS = """
+## What is served
+
+- **Checkpoint:** `{model}`
+- **Revision:** {revision}
+- **Expressions:** {labels}
+- **Face detector:** {detector}
+
+## What happens to your pictures
+
+Nothing is stored, passed on, or used for training. Webcam frames are looked at in memory and dropped at once. A
+picture that you upload lies in a temporary folder of the server so that your browser can show it, and is deleted after
+at most {minutes} minutes.
+
+## What the labels can and cannot say
+
+The labels name the **apparent expression** of a face in one picture: what people who were shown such pictures tended
+to call it. They do not say what a person feels, thinks or intends; people differ in how they show and read them,
+across ages, groups, cultures and situations. The people who labelled FER-2013 agree among themselves on only about
+two pictures of three. A probability says how sure the model is of a label, not how strong an expression is.
+
+**Do not** use it to judge or decide about people. In the European Union, inferring emotions at workplaces and in
+schools is prohibited (AI Act, Art. 5(1)(f)), and elsewhere people exposed to such a system must be told
+(Art. 50(3)).
+"""
+
+
+def about_tab(models: Models, model: gr.State) -> None:
+    """Adds the tab's text to the surrounding Blocks.
+
+    Args:
+        models: what can be served; the default one is loaded.
+        model: name of the one that this session uses; the text is about that one.
+    """
+
+    def texts(name: str) -> tuple[str, str]:
+        card = model_card(Path(models[name].source.folder))
+        return facts(models[name]), f"## The model card\n\n{card}" if card else ""
+
+    served, card = texts(models.default)
+    outputs = [
+        gr.Markdown(served, elem_id="served", elem_classes="fer-prose"),
+        gr.Markdown(card, elem_id="card", elem_classes="fer-prose"),
+    ]
+    model.change(texts, model, outputs, show_progress="hidden", api_visibility="private")
+
+
+def facts(recognizer: EmotionRecognizer) -> str:
+    """What is served, as Markdown: id, revision, labels, detector, and what they can and cannot say."""
+    source, detector = recognizer.source, recognizer.detector
+    revision = f"`{source.revision}`" if source.revision else "none; it is a folder beside the app"
+    if source.origin == "cache":
+        revision += " (from the cache, since the Hub could not be reached)"
+    return FACTS.format(
+        model=source.model_id,
+        revision=revision,
+        labels=", ".join(recognizer.labels),
+        detector=DETECTORS.get(detector.name, detector.name) + (f". {detector.notice}" if detector.notice else ""),
+        minutes=KEPT_MINUTES,
+    )
+
+
+def model_card(folder: Path) -> str:
+    """The card of a model folder as Markdown that stands alone: no front matter, pictures inlined; "" without one."""
+    path = folder / "README.md"
+    if not path.is_file():
+        return ""
+    text = re.sub(r"\A---\n.*?\n---\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+    def inline(match: re.Match[str]) -> str:
+        picture = (folder / match["path"]).resolve()
+        if not picture.is_relative_to(folder.resolve()) or not picture.is_file():
+            return match[0]
+        mime = mimetypes.guess_type(picture.name)[0] or "image/png"
+        return f"![{match['alt']}]({data_url(mime, picture.read_bytes())})"
+
+    return re.sub(r"!\[(?P<alt>[^\]]*)\]\((?P<path>[^)\s:]+)\)", inline, text)

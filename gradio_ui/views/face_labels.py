@@ -1,0 +1,84 @@
+"""Draws results on a copy of a frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradio_ui.recognition.palette import COLORS, OTHER_COLOR, text_color
+from gradio_ui.recognition.types import Recognition
+
+SHOWN_LONG_SIDE = (480, 2048)  # pixels, least and most
+HEAT_COLORS = "inferno"  # of matplotlib: perceptually uniform, so equal steps of the map look equal
+HEAT_OPACITY = 0.6
+
+
+def display_scale(size: tuple[int, int]) -> float:
+    """How much a picture of (width, height) pixels is enlarged to be shown.
+
+    A small one grows, so that the label does not hide the face; a huge one shrinks to what a screen can show.
+    """
+    long_side = max(size)
+    return min(max(long_side, SHOWN_LONG_SIDE[0]), SHOWN_LONG_SIDE[1]) / long_side
+
+
+def annotate(frame: np.ndarray, recognition: Recognition) -> np.ndarray:
+    """Draws a box and a label for every face.
+
+    Args:
+        frame: (h, w, 3) uint8 RGB; left as it is.
+        recognition: the result for this very frame.
+
+    Returns:
+        (h', w', 3) uint8 RGB, a copy scaled by `display_scale`.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    scale = display_scale(recognition.size)
+    width, height = (max(1, round(side * scale)) for side in recognition.size)
+    picture = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    side = (width * height) ** 0.5
+    line = max(2, round(side / 250))
+    font = ImageFont.load_default(size=max(12, round(side / 25)))
+    pad = 2 * line
+    for number, (box, (label, probability)) in enumerate(
+        zip(recognition.faces.xyxy * scale, recognition.top(), strict=True), start=1
+    ):
+        left, top, right, bottom = (round(float(v)) for v in box)
+        color = COLORS.get(label, OTHER_COLOR)
+        # A dark edge inside and outside keeps the box visible on any background.
+        draw.rectangle((left - line, top - line, right + line, bottom + line), outline="#000000", width=3 * line)
+        draw.rectangle((left, top, right, bottom), outline=color, width=line)
+        text = f"{label} {probability:.0%}" if len(recognition) == 1 else f"{number} {label} {probability:.0%}"
+        x0, y0, x1, y1 = draw.textbbox((0, 0), text, font=font)
+        w, h = x1 - x0 + 2 * pad, y1 - y0 + 2 * pad
+        x = min(max(0, left - line), max(0, width - w))
+        y = top - line - h if top - line >= h else min(bottom + line, height - h)
+        draw.rectangle((x, y, x + w, y + h), fill=color, outline="#000000", width=max(1, line // 2))
+        draw.text((x + pad - x0, y + pad - y0), text, font=font, fill=text_color(color))
+    return np.asarray(picture)
+
+
+def heat_overlay(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Lays a heat map over a grey copy of a face, whose own colours would be taken for the map's.
+
+    Args:
+        crop: (h, w, 3) uint8 RGB; left as it is.
+        heat: (h, w) float32 in 0-1.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+    """
+    import matplotlib
+
+    grey = crop @ np.array([0.299, 0.587, 0.114])  # BT.601 luma, as PIL and the model's stem take it
+    colors = matplotlib.colormaps[HEAT_COLORS](heat)[..., :3] * 255
+    return (HEAT_OPACITY * colors + (1 - HEAT_OPACITY) * grey[..., None]).round().astype(np.uint8)
+
+
+def heat_scale(steps: int = 8) -> list[str]:
+    """The colours of the heat map as "#rrggbb", from 0 to 1."""
+    import matplotlib
+    from matplotlib.colors import to_hex
+
+    return [to_hex(color) for color in matplotlib.colormaps[HEAT_COLORS](np.linspace(0, 1, steps))]

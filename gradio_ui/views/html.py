@@ -1,0 +1,149 @@
+"""The picture, bars, table and downloads of a result, as HTML of escaped text that fits every theme.
+
+Pictures and files are data URLs: the server writes none of them to disk.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from gradio_ui.recognition.palette import COLORS, OTHER_COLOR
+from gradio_ui.views.face_labels import heat_overlay, heat_scale
+
+FaceDict = dict[str, Any]  # one element of Recognition.to_dicts()
+
+
+def data_url(mime: str, content: bytes) -> str:
+    """The content as a URL that carries it."""
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+
+def picture(frame: np.ndarray, description: str) -> str:
+    """A picture with a button to save it.
+
+    Args:
+        frame: (h, w, 3) uint8 RGB.
+        description: what it shows, for those who cannot see it.
+    """
+    return (
+        f'<div class="fer-picture">{_img(frame, description)}'
+        '<button type="button" class="fer-button">Save picture</button></div>'
+    )
+
+
+def _img(frame: np.ndarray, description: str) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "JPEG", quality=90)
+    return f'<img src="{data_url("image/jpeg", file.getvalue())}" alt="{escape(description)}">'
+
+
+def saliency(crop: np.ndarray, heat: np.ndarray, label: str) -> str:
+    """A face beside the map of what spoke for a label, with what that map does and does not show.
+
+    Args:
+        crop: (h, w, 3) uint8 RGB.
+        heat: (h, w) float32 in 0-1; all 0 where nothing spoke for the label.
+        label: the expression that the map is of.
+    """
+    if not heat.any():
+        return message("info", f"No part of this face speaks for “{label}”", "Choose another expression.")
+    return (
+        f'<div class="fer-saliency"><figure>{_img(crop, "The face as the model gets it")}'
+        "<figcaption>The face</figcaption></figure>"
+        f"<figure>{_img(heat_overlay(crop, heat), f'The same face under a map of what speaks for {label}')}"
+        f'<figcaption>little <i style="background:linear-gradient(90deg,{",".join(heat_scale())})"></i> much'
+        "</figcaption></figure></div>"
+        f'<p class="fer-hint">Bright parts raise this model’s score for “{escape(label)}” most. The map is coarse, '
+        "and each has its own scale. It shows where the model looked; it does not show why, whether the answer is "
+        "right, or anything about the person.</p>"
+    )
+
+
+def bars(probabilities: Mapping[str, float], title: str = "") -> str:
+    """A bar per label, the most probable first; plain text for a screen reader.
+
+    Args:
+        probabilities: label -> probability in 0-1.
+        title: heading above the bars.
+    """
+    rows = "".join(
+        f'<li><span class="fer-name">{escape(label)}</span>'
+        f'<span class="fer-track" aria-hidden="true"><i style="width:{p:.1%};'
+        f'background:{COLORS.get(label, OTHER_COLOR)}"></i></span>'
+        f'<span class="fer-value">{p:.1%}</span></li>'
+        for label, p in sorted(probabilities.items(), key=lambda item: -item[1])
+    )
+    return f'<h3 class="fer-title">{escape(title)}</h3><ul class="fer-bars">{rows}</ul>'
+
+
+def message(kind: str, title: str, text: str = "") -> str:
+    """A short notice in the page.
+
+    Args:
+        kind: "info", "warning" or "error"; sets the colour only.
+        title: what happened.
+        text: what to do next.
+    """
+    return (
+        f'<div class="fer-message fer-{kind}" role="{"alert" if kind == "error" else "status"}">'
+        f"<strong>{escape(title)}</strong>{f'<span>{escape(text)}</span>' if text else ''}</div>"
+    )
+
+
+def table(faces: Sequence[FaceDict]) -> str:
+    """All faces, one row each: number, label, probability, box in pixels, the detector's confidence."""
+    head = "".join(
+        f'<th scope="col">{name}</th>' for name in ("Face", "Expression", "Probability", "Box (px)", "Detector")
+    )
+    rows = "".join(
+        f'<tr><th scope="row">{face["face"]}</th><td>{escape(face["label"])}</td><td>{face["probability"]:.1%}</td>'
+        f"<td>{', '.join(f'{v:.0f}' for v in face['box'])}</td><td>{face['confidence']:.0%}</td></tr>"
+        for face in faces
+    )
+    return (
+        '<div class="fer-scroll" tabindex="0" role="region" aria-label="All faces"><table class="fer-table">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def to_csv(faces: Sequence[FaceDict]) -> str:
+    """All faces as CSV (RFC 4180) with a header; one column per probability."""
+    rows = [
+        {
+            "face": face["face"],
+            **dict(zip(("left", "top", "right", "bottom"), face["box"], strict=True)),
+            "confidence": face["confidence"],
+            "label": face["label"],
+            "probability": face["probability"],
+            **face["probabilities"],
+        }
+        for face in faces
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["face"])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def downloads(result: dict[str, Any]) -> str:
+    """Links that save the result as JSON and CSV."""
+    files = (
+        ("JSON", "expressions.json", "application/json", json.dumps(result, indent=2)),
+        ("CSV", "expressions.csv", "text/csv", to_csv(result["faces"])),
+    )
+    links = "".join(
+        f'<a class="fer-button" download="{name}" href="{data_url(mime, text.encode())}">Download {label}</a>'
+        for label, name, mime, text in files
+    )
+    return f'<div class="fer-actions">{links}</div>'

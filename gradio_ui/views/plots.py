@@ -1,0 +1,136 @@
+"""What the video tab shows: progress, summary with key moments, and the plot over time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradio_ui.recognition.palette import COLORS, OTHER_COLOR
+from gradio_ui.recognition.tracker import LOST_SECONDS
+from gradio_ui.recognition.video_analysis import Moment
+from gradio_ui.views import html as charts
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+PLOTTED_FACES = 4  # the longest seen
+PLOTTED_POINTS = 600  # of each face; more than a screen can show
+TEXT = "#808080"  # reads on light and dark
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds as m:ss."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def progress(reached: float, duration: float | None, elapsed: float) -> str:
+    """How far the analysis is, and how long it will still take.
+
+    Args:
+        reached: seconds of the video that are done.
+        duration: seconds of the whole video, None where the file does not say.
+        elapsed: seconds that the analysis has taken so far.
+    """
+    if not reached:
+        return progress_bar("Reading the video", None)
+    if not duration:
+        return progress_bar(f"{clock(reached)} analysed", None)
+    share = min(1.0, reached / duration)
+    left = clock(elapsed * (1 / share - 1))
+    return progress_bar(f"{clock(reached)} of {clock(duration)} analysed, {left} left", share)
+
+
+def progress_bar(text: str, share: float | None) -> str:
+    """A bar under a text, filled up to the share in 0-1, or moving where that is not known."""
+    value = "" if share is None else f' value="{share:.3f}"'
+    return (
+        f'<div class="fer-message" role="status"><strong>{escape(text)}</strong>'
+        f'<progress{value} aria-label="Progress"></progress></div>'
+    )
+
+
+def summary_html(found: Mapping[str, Any], moments: Mapping[str, Moment]) -> str:
+    """Shares of time, and the key moments with their pictures.
+
+    Args:
+        found: of `VideoAnalysis.summary`.
+        moments: of the same analysis.
+    """
+    if found["dominant"] is None:
+        return ""
+    cards = "".join(
+        f'<figure><img src="{_jpeg_url(moment.picture)}" alt="Face {moment.face} at {clock(moment.seconds)}">'
+        f"<figcaption><strong>{escape(moment.label)}</strong> {moment.probability:.0%}<br>"
+        f"{clock(moment.seconds)}, face {moment.face}</figcaption></figure>"
+        for moment in sorted(moments.values(), key=lambda moment: moment.seconds)
+    )
+    title = f"Mostly {found['dominant']}: share of the time that faces were seen"
+    return (
+        f"{charts.bars(found['shares'], title)}"
+        f'<h3 class="fer-title fer-next">Key moments</h3><div class="fer-moments">{cards}</div>'
+    )
+
+
+def _jpeg_url(picture: np.ndarray) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=85)
+    return charts.data_url("image/jpeg", file.getvalue())
+
+
+def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
+    """The smoothed probabilities over time, a panel per face.
+
+    Args:
+        table: CSV file of `VideoAnalysis.run`.
+        found: of `VideoAnalysis.summary`.
+    """
+    import pandas as pd
+    from plotly.subplots import make_subplots
+
+    labels = list(found["shares"])
+    rows = pd.read_csv(table, usecols=["seconds", "face", *labels])
+    faces = [face["face"] for face in found["faces"][:PLOTTED_FACES]]
+    figure = make_subplots(
+        rows=max(1, len(faces)),
+        shared_xaxes=True,
+        vertical_spacing=0.08,
+        subplot_titles=[f"Apparent expression of face {i}" for i in faces],
+    )
+    for panel, face in enumerate(faces, start=1):
+        own = rows[rows["face"] == face].reset_index(drop=True)
+        own = own.groupby(own.index // -(-len(own) // PLOTTED_POINTS)).mean()
+        steps = own["seconds"].diff()
+        own.loc[steps > max(LOST_SECONDS, 3 * steps.median()), labels] = None  # no line while the face was away
+        for label in labels:
+            figure.add_scatter(
+                x=own["seconds"],
+                y=own[label],
+                name=label,
+                legendgroup=label,
+                showlegend=panel == 1,
+                mode="lines" if len(own) > 1 else "markers",
+                line={"color": COLORS.get(label, OTHER_COLOR), "width": 2},
+                hovertemplate="%{y:.0%}",
+                row=panel,
+                col=1,
+            )
+    figure.update_yaxes(range=[0, 1], tickformat=".0%", gridcolor="rgba(128,128,128,0.25)", zeroline=False)
+    figure.update_xaxes(gridcolor="rgba(128,128,128,0.25)", zeroline=False, hoverformat=".2f", ticksuffix=" s")
+    figure.update_layout(
+        height=90 + 210 * max(1, len(faces)),
+        margin={"l": 45, "r": 10, "t": 30, "b": 10},
+        hovermode="x unified",
+        hoverlabel={"bgcolor": "#ffffff", "font": {"color": "#1f2937"}},
+        legend={"orientation": "h", "y": -0.12 / max(1, len(faces)), "yanchor": "top"},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": TEXT},
+    )
+    return figure

@@ -1,0 +1,145 @@
+"""The command: folders in, one table out; what fails is listed, what was broken off goes on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from gradio_ui.recognition.__main__ import main
+from gradio_ui.recognition.recognizer import EmotionRecognizer
+from tests.support.clips import make_clip
+from tests.support.model_fixtures import LABELS
+
+
+@pytest.fixture
+def folder(tmp_path: Path, portrait: np.ndarray) -> Path:
+    """Three portraits, one in a sub-folder, and a grey picture."""
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("a.jpg", "b.PNG", "deep/c.webp"):
+        Image.fromarray(portrait).save(folder / name)
+    Image.new("RGB", (64, 64), "#808080").save(folder / "empty.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def run(model_folder: Path) -> Any:
+    return lambda *arguments: main([*map(str, arguments), "--model", str(model_folder), "--detector", "haar"])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_a_folder_becomes_one_table(suffix: str, folder: Path, run: Any, tmp_path: Path) -> None:
+    out = tmp_path / f"out{suffix}"
+    assert run(folder, "--out", out, "--batch-size", 3) == 0
+    read = {".csv": pd.read_csv, ".json": pd.read_json, ".parquet": pd.read_parquet}[suffix]
+    table = read(out)
+    assert [Path(path).name for path in table["path"]] == ["a.jpg", "b.PNG", "c.webp", "empty.png"]
+    assert table["label"].notna().tolist() == [True, True, True, False]
+    assert table.loc[:2, list(LABELS)].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["in", out.name])
+
+
+def test_a_batch_gives_what_single_pictures_give(folder: Path, model_folder: Path) -> None:
+    recognizer = EmotionRecognizer.from_pretrained(model_folder, detector="haar")
+    paths = [folder / "a.jpg", folder / "notes.txt", folder / "empty.png", folder / "b.PNG"]
+    first, error, none, last = recognizer.batch(paths)
+    for path, result in ((paths[0], first), (paths[2], none), (paths[3], last)):
+        single = recognizer(path)
+        np.testing.assert_allclose(result.probabilities, single.probabilities, atol=1e-5)
+        assert result.faces.xyxy.tolist() == single.faces.xyxy.tolist() and result.size == single.size
+    assert "notes.txt is no picture" in str(error)
+
+
+def test_one_bad_file_is_listed_and_stops_nothing(
+    folder: Path, run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "bad.jpg").write_bytes(b"not a picture")
+    (folder / "bad.mp4").write_bytes(b"not a video")
+    (tmp_path / "nothing").mkdir()
+    out = tmp_path / "out.csv"
+    assert run(folder, tmp_path / "missing.png", tmp_path / "nothing", "--out", out) == 1
+    failed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 4
+    for name in ("bad.jpg", "bad.mp4", "missing.png", "nothing"):
+        assert any(name in line for line in failed)
+    assert len(pd.read_csv(out)) == 4
+
+
+def test_a_video_has_a_row_per_face_and_moment(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], portrait: np.ndarray
+) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", [i / 25 for i in range(10)], sound=False, picture=portrait[:400, :400])
+    cut = make_clip(tmp_path / "cut.mkv", [i / 25 for i in range(100)])
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    out = tmp_path / "out.csv"
+    assert run(clip, cut, "--out", out, "--per-second", 10) == 1
+    assert "cut.mkv: The video breaks off after" in capsys.readouterr().err
+    table = pd.read_csv(out)
+    seen = table[table["face"].notna()]
+    assert seen["seconds"].tolist() == [0.0, 0.12, 0.2, 0.32]
+    assert set(seen["face"]) == {1}
+    assert table[table["face"].isna()]["path"].tolist() == [str(cut)]
+
+
+def test_broken_off_it_goes_on_where_it_stopped(
+    folder: Path, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, seen = tmp_path / "out.csv", []
+    whole = EmotionRecognizer.batch
+
+    def batch(self: EmotionRecognizer, pictures: Any, **options: Any) -> Any:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.extend(path.name for path in pictures)
+        return whole(self, pictures, **options)
+
+    monkeypatch.setattr(EmotionRecognizer, "batch", batch)
+    assert run(folder, "--out", out, "--batch-size", 1) == 130
+    assert seen == ["a.jpg", "b.PNG"] and not out.exists()
+    journal = tmp_path / ".out.csv.progress"
+    journal.write_text(journal.read_text() + '{"path": "cut o')  # as a kill in the middle of a line leaves it
+    shutil.copy(folder / "empty.png", folder / "b.PNG")  # changed in between: done again
+    seen.append("interrupted")
+    assert run(folder, "--out", out, "--batch-size", 1) == 0
+    assert seen[3:] == ["b.PNG", "c.webp", "empty.png"]
+    assert pd.read_csv(out)["label"].notna().tolist() == [True, False, True, False]
+    assert not journal.exists()
+
+
+def test_other_settings_start_afresh(folder: Path, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr("gradio_ui.recognition.__main__.write_table", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        with pytest.raises(OSError, match="full"):
+            run(folder, "--out", out)
+    assert run(folder, "--out", out, "--whole-picture") == 0
+    assert pd.read_csv(out)["label"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--out", "out.xlsx"], "expected a .csv, .json or .parquet file"),
+        (["--out", "no/such/folder/out.csv"], "in an existing folder"),
+        (["--out", "out.csv", "--per-second", "-1"], "--per-second: expected 0 or more, got -1"),
+        (["--out", "out.csv", "--batch-size", "0"], "--batch-size: expected 1 or more, got 0"),
+    ],
+)
+def test_wrong_options_are_refused(options: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["a.jpg", *options])
+    assert end.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_missing_weights_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="error: "):
+        main(["a.jpg", "--out", str(tmp_path / "o.csv"), "--model", str(tmp_path / "none"), "--detector", "haar"])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,82 @@
+"""From a picture to the expressions in it, as the app and a program call it."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gradio_ui.recognition import EmotionRecognizer, ImageError, ModelError, crop_face
+from tests.support.model_fixtures import LABELS
+
+
+@pytest.fixture(scope="module")
+def recognizer(model_folder: Path) -> EmotionRecognizer:
+    return EmotionRecognizer.from_pretrained(model_folder, detector="haar")
+
+
+def test_a_portrait(recognizer: EmotionRecognizer, portrait: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "portrait.png"
+    Image.fromarray(portrait).save(path)
+    result = recognizer(path)
+    assert len(result) == 1
+    assert result.size == (512, 512)
+    assert result.labels == recognizer.labels == LABELS
+    (face,) = json.loads(json.dumps(result.to_dicts()))
+    assert face["label"] == max(face["probabilities"], key=face["probabilities"].get)
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert np.array_equal(recognizer(portrait).probabilities, result.probabilities)
+
+
+def test_each_face_is_cut_with_its_detectors_margin(recognizer: EmotionRecognizer, portrait: np.ndarray) -> None:
+    result = recognizer(portrait)
+    crop = crop_face(portrait, result.faces.xyxy[0], None, -0.1)
+    assert np.allclose(result.probabilities, recognizer.classifier([crop]), atol=1e-6)
+
+
+def test_faces_with_landmarks_are_turned(model_folder: Path, yunet_path: Path, portrait: np.ndarray) -> None:
+    from gradio_ui.recognition import YuNetDetector
+
+    recognizer = EmotionRecognizer.from_pretrained(model_folder, detector=YuNetDetector(yunet_path))
+    result = recognizer(portrait)
+    assert result.faces.landmarks is not None
+    crop = crop_face(portrait, result.faces.xyxy[0], result.faces.landmarks[0], 0.05)
+    assert np.allclose(result.probabilities, recognizer.classifier([crop]), atol=1e-6)
+
+
+def test_whole_picture_is_classified_untouched(recognizer: EmotionRecognizer, portrait: np.ndarray) -> None:
+    picture = np.ascontiguousarray(portrait[60:160, 170:250])
+    result = recognizer(picture, whole_picture=True)
+    assert result.faces.xyxy.tolist() == [[0, 0, 80, 100]]
+    assert np.array_equal(result.probabilities, recognizer.classifier([picture]))
+
+
+def test_no_face_is_an_empty_result(recognizer: EmotionRecognizer) -> None:
+    result = recognizer(np.zeros((200, 300, 3), np.uint8))
+    assert (len(result), result.probabilities.shape, result.to_dicts(), result.top()) == (0, (0, 7), [], [])
+
+
+def test_threads_agree(recognizer: EmotionRecognizer, portrait: np.ndarray) -> None:
+    expected = recognizer(portrait).probabilities
+    with ThreadPoolExecutor(3) as pool:
+        for result in pool.map(recognizer, [portrait] * 6):
+            assert np.allclose(result.probabilities, expected, atol=1e-6)
+
+
+def test_bad_input_is_named(recognizer: EmotionRecognizer, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="there is no such file"):
+        recognizer(tmp_path / "gone.jpg")
+    with pytest.raises(ModelError, match="lacks config"):
+        EmotionRecognizer.from_pretrained(tmp_path)
+
+
+def test_importing_costs_nothing() -> None:
+    heavy = ("torch", "transformers", "cv2", "gradio", "huggingface_hub", "datasets")
+    code = f"import gradio_ui.recognition, sys, os; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""

@@ -1,0 +1,97 @@
+"""The endpoints as MCP tools, through the protocol's own client, as an agent would call them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult, Tool
+from PIL import Image
+
+from tests.support.app_fixtures import FakeRecognizer, serve
+
+
+def ask(url: str, question: Callable[[ClientSession], Awaitable[Any]]) -> Any:
+    """Opens a session with the app and returns the answer to the question."""
+
+    async def session() -> Any:
+        async with (
+            streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as client,
+        ):
+            await client.initialize()
+            return await question(client)
+
+    with ThreadPoolExecutor(1) as thread:  # the browser tests leave an event loop running in this one
+        return thread.submit(asyncio.run, session()).result()
+
+
+def call(url: str, tool: str, **arguments: Any) -> CallToolResult:
+    return ask(url, lambda client: client.call_tool(tool, arguments))
+
+
+def data_url(path: Path) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+@pytest.fixture(scope="module")
+def tools(url: str) -> dict[str, Tool]:
+    return {tool.name: tool for tool in ask(url, lambda client: client.list_tools()).tools}
+
+
+def test_the_endpoints_and_nothing_else_are_tools(tools: dict[str, Tool]) -> None:
+    assert set(tools) == {"recognize", "recognize_batch", "recognize_video"}
+
+
+def test_every_tool_says_what_goes_in_and_what_comes_out(tools: dict[str, Tool]) -> None:
+    for tool in tools.values():
+        assert "apparent expression" in tool.description and "Returns: " in tool.description
+        for name, argument in tool.inputSchema["properties"].items():
+            assert argument.get("description"), f"{tool.name}: {name}"
+    assert tools["recognize_video"].inputSchema["required"] == ["video"]
+    assert "in each second" in tools["recognize_video"].inputSchema["properties"]["per_second"]["description"]
+    assert tools["recognize_batch"].inputSchema["properties"]["pictures"]["items"]["type"] == "string"
+
+
+def test_a_tool_is_called_with_a_picture(url: str, portrait_file: Path) -> None:
+    result = call(url, "recognize", image=data_url(portrait_file))
+    assert not result.isError
+    assert "'size': [512, 512]" in result.content[0].text and "'label': 'happy'" in result.content[0].text
+
+
+def test_a_tool_is_called_with_many_pictures(url: str, portrait_file: Path) -> None:
+    broken = "data:image/jpeg;base64," + base64.b64encode(b"no picture").decode()
+    result = call(url, "recognize_batch", pictures=[data_url(portrait_file), broken], whole_picture=True)
+    assert not result.isError
+    assert result.content[0].text.count("'label': 'happy'") == 1
+    assert "no picture of a known format" in result.content[0].text
+
+
+def test_an_error_is_told_as_it_is(url: str) -> None:
+    broken = "data:image/jpeg;base64," + base64.b64encode(b"no picture").decode()
+    result = call(url, "recognize", image=broken)
+    assert result.isError and "no picture of a known format" in result.content[0].text
+
+
+def test_what_an_agent_sends_is_deleted(
+    fake: FakeRecognizer, gradio_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gradio_ui.demo.KEPT_MINUTES", 1 / 15)
+    Image.new("RGB", (64, 64), "#123456").save(tmp_path / "mine.bmp")
+    mine = "data:image/bmp;base64," + base64.b64encode((tmp_path / "mine.bmp").read_bytes()).decode()
+    for url in serve(fake):
+        call(url, "recognize", image=mine)
+        call(url, "recognize_batch", pictures=[mine])
+        assert list(gradio_files.rglob("*.bmp"))
+        deadline = time.monotonic() + 30
+        while list(gradio_files.rglob("*.bmp")):
+            assert time.monotonic() < deadline, "the picture is still there"
+            time.sleep(0.2)

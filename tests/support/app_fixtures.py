@@ -1,0 +1,113 @@
+"""The page with a fake recognizer, served on a free port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gradio_ui.recognition.errors import ImageError, SaliencyError
+from gradio_ui.recognition.image_io import read_image
+from gradio_ui.recognition.types import Faces, Recognition
+from gradio_ui.settings import Settings
+from tests.support.browser import free_port
+
+LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+@dataclass
+class FakeRecognizer:
+    """Finds a happy face where the picture's left half is not black, and a sad one where its right half is not."""
+
+    source: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            folder="nowhere", model_id="me/fake", revision="abc", origin="hub", notice="The Hub cannot be reached."
+        )
+    )
+    detector: Any = field(default_factory=lambda: SimpleNamespace(name="haar", notice="YuNet was not found."))
+    labels: tuple[str, ...] = LABELS
+
+    def __call__(self, frame: np.ndarray, *, whole_picture: bool = False) -> Recognition:
+        height, width = frame.shape[:2]
+        half = width // 2
+        boxes, rows = [], []
+        for left, label in ((0, "happy"), (half, "sad")):
+            if whole_picture or frame[:, left : left + half].any():
+                boxes.append((left + half * 0.2, height * 0.25, left + half * 0.8, height * 0.75))
+                rows.append([0.7 if name == label else 0.05 for name in LABELS])
+        if whole_picture:
+            boxes, rows = [(0, 0, width, height)], rows[:1]
+        return Recognition(
+            Faces(np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), 0.9, np.float32)),
+            np.array(rows, np.float32).reshape(-1, len(LABELS)),
+            LABELS,
+            (width, height),
+        )
+
+    def batch(self, pictures: Sequence[str], *, whole_picture: bool = False) -> list[Recognition | ImageError]:
+        results: list[Recognition | ImageError] = []
+        for picture in pictures:
+            try:
+                results.append(self(read_image(picture), whole_picture=whole_picture))
+            except ImageError as error:
+                results.append(error)
+        return results
+
+    def explain(
+        self, picture: str, face: int, label: str, *, whole_picture: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A map whose bright half is the face's number; angry is spoken for by nothing, fear has none."""
+        if label == "fear":
+            raise SaliencyError("this model gives no map")
+        heat = np.zeros((64, 64), np.float32)
+        if label != "angry":
+            heat[:, 32 * face : 32 * face + 32] = 1
+        return np.full((64, 64, 3), 128, np.uint8), heat
+
+
+def serve(recognizer: Any) -> Iterator[str]:
+    """Serves the page as app.py does and yields its address; instead of a recognizer it takes `Models`, too."""
+    from gradio_ui.demo import build_demo, launch_options
+    from gradio_ui.model_registry import Models
+
+    settings = Settings(port=free_port())
+    models = recognizer if isinstance(recognizer, Models) else Models({"me/fake": lambda: recognizer})
+    demo = build_demo(models, settings)
+    _, url, _ = demo.launch(**launch_options(settings), prevent_thread_lock=True, quiet=True)
+    yield url
+    demo.close()
+
+
+@pytest.fixture(scope="session")
+def gradio_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder in which Gradio keeps uploads and outputs."""
+    folder = tmp_path_factory.mktemp("gradio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def fake() -> FakeRecognizer:
+    return FakeRecognizer()
+
+
+@pytest.fixture(scope="session")
+def url(fake: FakeRecognizer, gradio_files: Path) -> Iterator[str]:
+    yield from serve(fake)
+
+
+@pytest.fixture(scope="session")
+def portrait_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The astronaut (public domain) as a file."""
+    from skimage import data
+
+    path = tmp_path_factory.mktemp("pictures") / "portrait.jpg"
+    Image.fromarray(data.astronaut()).save(path)
+    return path

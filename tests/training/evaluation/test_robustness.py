@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from tests.support.tiny_run import make_run
+from training.data.load import load_fer
+from training.evaluation.predictions import EvaluationError, classify
+from training.evaluation.robustness import CORRUPTIONS, robustness, robustness_figure
+from training.network.build import load_model
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_csv, tmp_path_factory):
+    """A model, what it says of 14 pictures, and its table."""
+    model = load_model(make_run(tmp_path_factory.mktemp("run")))
+    predictions = classify(*model, load_fer(tiny_csv), split="validation")
+    return model, predictions, robustness(*model, predictions, split="validation")
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_harm_grows_with_strength_and_keeps_the_format(name):
+    face = astronaut()[62:182, 166:276]
+    damage = []
+    for strength in CORRUPTIONS[name].strengths:
+        spoilt = CORRUPTIONS[name].spoil(face, strength, np.random.default_rng(0))
+        assert spoilt.shape == face.shape and spoilt.dtype == np.uint8
+        damage.append(np.abs(spoilt.astype(float) - face).mean())
+    assert damage[0] > 0.5 and damage == sorted(damage)
+
+
+def test_table_has_every_strength_and_the_unspoilt(measured):
+    _, predictions, table = measured
+    assert {(row["corruption"], row["strength"]) for row in table["rows"]} == {
+        (name, strength) for name, corruption in CORRUPTIONS.items() for strength in corruption.strengths
+    }
+    hits = predictions.logits[0].argmax(axis=1) == predictions.references
+    assert table["unspoilt"]["accuracy"] == pytest.approx(hits.mean())
+    assert (table["pictures"], table["head"], table["split"]) == (14, "fer2013", "validation")
+    assert len({row["balanced_accuracy"] for row in table["rows"]}) > 1  # the pictures did change
+
+
+def test_seed_gives_the_same_table_again(measured):
+    model, predictions, table = measured
+    assert robustness(*model, predictions, split="validation") == table
+
+
+def test_subset_is_drawn_and_counted(measured):
+    model, predictions, _ = measured
+    assert robustness(*model, predictions, split="validation", count=5)["pictures"] == 5
+    with pytest.raises(EvaluationError, match="robustness_pictures: expected at least 1, got 0"):
+        robustness(*model, predictions, split="validation", count=0)
+
+
+def test_figure_tells_the_strongest_harm(measured):
+    table = measured[2]
+    table["rows"][3]["accuracy"] = 0.123  # blur at its strongest
+    drawing = robustness_figure(table)
+    assert len(drawing.figure.axes) == len(CORRUPTIONS) and "blur 0.123" in drawing.alt

@@ -1,0 +1,113 @@
+"""Variants of one recipe at equal budget over several seeds: what a change is worth, told from what luck is worth.
+
+    python -m training.ablate training/recipes/ablation.json --dataset fer2013.csv --ferplus fer2013new.csv
+
+Each run is `training.train` in a process of its own, measured with its last weights, without choosing among epochs. A
+finished run is not run again: the same command goes on where it was stopped, and runs what was added to the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+METRICS = ("eval_accuracy", "eval_balanced_accuracy", "eval_ferplus_accuracy")
+LAST_WEIGHTS = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+
+
+class TrialError(RuntimeError):
+    """The file of trials cannot be used, or a run broke off; finished runs are kept."""
+
+
+def read_trials(path: Path) -> dict[str, dict[str, Any]]:
+    """The recipe of each trial by its name; the first is what the others are compared with.
+
+    Args:
+        path: JSON, `{"recipe": {...}, "trials": {name: {argument: value}}}`.
+
+    Raises:
+        TrialError: see there.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        trials = {name: content["recipe"] | change for name, change in content["trials"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrialError(f'{path}: expected {{"recipe": {{...}}, "trials": {{name: {{...}}}}}}: {error!r}') from error
+    if not trials:
+        raise TrialError(f"{path}: expected at least one trial, got none")
+    return trials
+
+
+def run_trial(recipe: dict[str, Any], folder: Path, flags: list[str]) -> dict[str, float]:
+    """Train one variant, unless its folder holds it already.
+
+    Args:
+        recipe: for `training.train`.
+        folder: the run folder.
+        flags: more arguments of `training.train`: the data.
+
+    Returns:
+        The validation metrics.
+
+    Raises:
+        TrialError: the run broke off; its log says why.
+    """
+    done = folder / "run.json"
+    if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "recipe.json").write_text(json.dumps(recipe, indent=2), encoding="utf-8")
+        command = [sys.executable, "-m", "training.train", str(folder / "recipe.json"), *flags]
+        with (folder / "log.txt").open("w", encoding="utf-8") as log:
+            code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode  # noqa: S603
+        if code or not done.exists():
+            raise TrialError(f"{folder}: the run broke off; see {folder / 'log.txt'}")
+    metrics: dict[str, float] = json.loads(done.read_text(encoding="utf-8"))["metrics"]
+    return metrics
+
+
+def table(results: dict[str, list[dict[str, float]]]) -> str:
+    """Markdown: a row for each trial, with the mean over the seeds, the seeds themselves and the gain on the first."""
+    metrics = [name for name in METRICS if any(name in run for runs in results.values() for run in runs)]
+    rows = [["change", *(name.removeprefix("eval_").replace("_", " ") for name in metrics), "gain in accuracy"]]
+    base = next(iter(results.values()))
+    for name, runs in results.items():
+        cells = [name]
+        for metric in metrics:
+            values = [run[metric] for run in runs if metric in run]
+            cells.append(f"{mean(values):.3f} ({', '.join(f'{v:.3f}' for v in values)})" if values else "")
+        gains = [run[METRICS[0]] - start[METRICS[0]] for run, start in zip(runs, base, strict=False)]
+        rows.append([*cells, "" if runs is base else ", ".join(f"{gain:+.3f}" for gain in gains)])
+    rows.insert(1, ["---"] * len(rows[0]))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line; arguments that it does not know go to `training.train`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.ablate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("trials", type=Path, help="JSON with the recipe and its variants")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="default: 1 2")
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/trials"), help="default: runs/trials")
+    arguments, flags = parser.parse_known_args(argv)
+    results: dict[str, list[dict[str, float]]] = {}
+    try:
+        trials = read_trials(arguments.trials)
+        for seed in arguments.seeds:  # the whole table with one seed first
+            for name, recipe in trials.items():
+                folder = arguments.output_dir / f"{name.replace(' ', '_')}-{seed}"
+                sys.stderr.write(f"{folder} ...\n")
+                whole = recipe | LAST_WEIGHTS | {"seed": seed, "output_dir": str(folder)}
+                results.setdefault(name, []).append(run_trial(whole, folder, flags))
+    except TrialError as error:
+        sys.exit(f"error: {error}")
+    sys.stdout.write(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What a dataset itself allows to be known: label noise, exact duplicates, and where colour and size end.
+
+These are the numbers behind the limits that a model card states.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from training.data.labels import FERPLUS_EMOTIONS, majority_label
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+
+def data_limits(data: DatasetDict, split: str) -> dict[str, Any]:
+    """The report's `data`.
+
+    Args:
+        data: from `load_fer`.
+        split: whose pictures are looked at.
+
+    Returns:
+        JSON-ready: `split`, `pictures`, `greyscale` (how many are), `sizes` ("48 x 48" pixels to how many), and
+        `votes` where there are any, see `vote_limits`. Where `data` has `train`: `seen_in_train`, how many of the
+        split have their exact pixels there, and `relabelled`, how many of those carry another label there.
+    """
+    pictures = data[split]
+    greyscale, sizes = 0, Counter[str]()
+    for picture in pictures.select_columns("image"):
+        image = picture["image"]
+        sizes[f"{image.width} x {image.height}"] += 1
+        channels = np.asarray(image.convert("RGB"))
+        greyscale += bool((channels == channels[..., :1]).all())
+    found = {
+        "split": split,
+        "pictures": len(pictures),
+        "greyscale": greyscale,
+        "sizes": dict(sizes.most_common(3)),
+    }
+    if split != "train" and "train" in data:
+        labels = defaultdict(set)
+        for key, label in zip(data["train"]["pixel_hash"], data["train"]["label"], strict=True):
+            labels[key].add(label)
+        copies = [
+            labels[key] != {label}
+            for key, label in zip(pictures["pixel_hash"], pictures["label"], strict=True)
+            if key in labels
+        ]
+        found |= {"seen_in_train": len(copies), "relabelled": sum(copies)}
+    if "votes" in pictures.column_names:
+        found["votes"] = vote_limits(pictures)
+    return found
+
+
+def vote_limits(pictures: Dataset) -> dict[str, Any]:
+    """How far the ten annotators of FER+ agree, with each other and with the labels of the dataset.
+
+    Args:
+        pictures: with `votes` and `label`.
+
+    Returns:
+        `majority`, how many pictures have one by the published rule; `agreement`, the mean share of all ten votes that
+        went to the most frequent answer; `same_label`, the share of the pictures with a majority whose label of the
+        dataset is the same.
+    """
+    votes = np.asarray(pictures["votes"][:], np.float64)
+    majority, names = majority_label(votes), pictures.features["label"].names
+    labels = np.array([FERPLUS_EMOTIONS.index(names[label]) for label in pictures["label"]])
+    clear = majority >= 0
+    return {
+        "majority": int(clear.sum()),
+        "agreement": float((votes.max(axis=1) / votes.sum(axis=1)).mean()),
+        "same_label": float((majority == labels)[clear].mean()) if clear.any() else None,
+    }

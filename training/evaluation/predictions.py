@@ -1,0 +1,175 @@
+"""A model over the pictures of a split: its logits, and what each picture should be called.
+
+Pictures go through the saved image processor and nothing else, so the pixels are those of `pipeline` and of the app.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, DatasetDict
+from tqdm.auto import tqdm
+from transformers import BaseImageProcessor, PreTrainedModel
+from transformers.image_utils import load_image
+
+from training.data.labels import FERPLUS_EMOTIONS, canonical_label, majority_label
+
+
+class EvaluationError(ValueError):
+    """A model and a dataset that do not fit: no such split, or not one picture with a label the model knows."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of the pictures of a split.
+
+    Attributes:
+        labels: the C names that model and dataset share, in the order of the model's outputs.
+        pictures: n rows of the split, those with a label the model knows.
+        references: (n,) int64, indices into `labels`.
+        logits: (views, n, C) float32; a second view is the mirrored picture.
+        left_out: a message for each reason to leave pictures out.
+        seconds: what reading and classifying took.
+    """
+
+    labels: list[str]
+    pictures: Dataset
+    references: np.ndarray
+    logits: np.ndarray
+    left_out: list[str]
+    seconds: float
+
+
+def predict(
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
+    split: Dataset,
+    *,
+    mirror: bool = False,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Logits of every picture of a split.
+
+    Args:
+        model: a classifier, on the device to use; float32.
+        image_processor: the one saved with it.
+        split: with an `image` column.
+        mirror: also classify each picture mirrored left to right.
+        batch_size: pictures per forward pass.
+
+    Returns:
+        (1, n, C) float32, or (2, n, C) with the mirrored pictures second.
+    """
+    model.eval()
+    pictures = split.select_columns("image")
+    batches = []
+    with torch.inference_mode():
+        steps = tqdm(range(0, len(split), batch_size), desc="classifying", unit="batch", leave=False)
+        for start in steps:
+            images = [load_image(image) for image in pictures[start : start + batch_size]["image"]]  # as `pipeline`
+            pixels = image_processor(images, return_tensors="pt")["pixel_values"].to(model.device)
+            views = [pixels, pixels.flip(-1)] if mirror else [pixels]
+            batches.append(torch.stack([model(pixel_values=view).logits.float() for view in views]).cpu())
+    return torch.cat(batches, dim=1).numpy()
+
+
+def shared_outputs(split: Dataset, labels: Sequence[str], head: str) -> list[int]:
+    """The model's outputs whose class the dataset knows; arguments and `LabelError` as `references`."""
+    votes = head == "ferplus" and "votes" in split.column_names
+    known = FERPLUS_EMOTIONS if votes else split.features["label"].names
+    return [index for index, label in enumerate(labels) if canonical_label(label) in known]
+
+
+def references(split: Dataset, labels: Sequence[str], head: str) -> tuple[np.ndarray, list[str]]:
+    """What each picture should be called, as indices into the model's labels; names are matched, never positions.
+
+    Args:
+        split: with a `label` column and, for the head "ferplus", perhaps `votes`, whose majority then counts.
+        labels: the model's, in its order.
+        head: "fer2013" or "ferplus".
+
+    Returns:
+        (n,) int64, -1 for a picture to leave out, and a message for each reason to leave pictures out.
+
+    Raises:
+        LabelError: if the model has a label that is no expression.
+        EvaluationError: if no picture is left.
+    """
+    messages = []
+    if head == "ferplus" and "votes" in split.column_names:
+        names: Sequence[str] = FERPLUS_EMOTIONS
+        index = majority_label(np.asarray(split["votes"][:]))
+        if undecided := int((index < 0).sum()):
+            messages.append(f"{undecided} pictures without a FER+ majority left out")
+    else:
+        names, index = split.features["label"].names, np.asarray(split["label"][:])
+    rows = {canonical_label(label): row for row, label in enumerate(labels)}
+    for code, name in enumerate(names):
+        if name not in rows and (count := int((index == code).sum())):
+            messages.append(f"{count} pictures of {name} left out: the model has no such label")
+    lookup = np.array([rows.get(name, -1) for name in names])
+    result = np.where(index < 0, -1, lookup[index]).astype(np.int64)
+    if (result < 0).all():
+        raise EvaluationError(
+            f"expected pictures of {', '.join(labels)}, got {len(split)} pictures and none of those: {messages}"
+        )
+    return result, messages
+
+
+def classify(
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
+    data: DatasetDict,
+    *,
+    split: str,
+    head: str = "fer2013",
+    flip_tta: bool = False,
+    batch_size: int = 64,
+) -> Predictions:
+    """Run a model over one split.
+
+    Args:
+        model: with one head, taking what `image_processor` gives.
+        image_processor: the one saved with it.
+        data: from `load_fer`.
+        split: which split.
+        head: "fer2013", or "ferplus" to be measured against the majority of the votes.
+        flip_tta: also classify the mirrored pictures.
+        batch_size: pictures per forward pass.
+
+    Raises:
+        EvaluationError: if there is no such split or nothing in it the model knows.
+        LabelError: if the model has a label that is no expression.
+    """
+    if split not in data:
+        raise EvaluationError(f"expected --split to be one of {', '.join(data)}, got {split!r}")
+    labels = labels_of(model)
+    columns = shared_outputs(data[split], labels, head)
+    left_out = []
+    if foreign := [label for index, label in enumerate(labels) if index not in columns]:
+        left_out.append(
+            f"{', '.join(foreign)} left out: the dataset has no such class, the others share its probability"
+        )
+        labels = [labels[index] for index in columns]
+    y, messages = references(data[split], labels, head)
+    left_out += messages
+    rows = np.flatnonzero(y >= 0)
+    pictures = data[split].select(rows)
+    started = time.perf_counter()
+    logits = predict(model, image_processor, pictures, mirror=flip_tta, batch_size=batch_size)
+    return Predictions(labels, pictures, y[rows], logits[..., columns], left_out, time.perf_counter() - started)
+
+
+def head_of(model: Any) -> str:
+    """What a package was made for, "fer2013" or "ferplus"; "fer2013" for any other model with a config."""
+    return (getattr(model.config, "provenance", None) or {}).get("head", "fer2013")
+
+
+def labels_of(model: PreTrainedModel) -> list[str]:
+    """The C label names of a model in the order of its outputs."""
+    return [name for _, name in sorted((model.config.id2label or {}).items())]

@@ -1,0 +1,281 @@
+"""Metrics by group: gender, age band, country, or any other metadata column of a dataset, and the largest gaps.
+
+    python -m training.evaluate model_card/fer2013 --dataset people/ --split all --group_by gender age country
+
+Groups come from fairlearn's `MetricFrame` over the metrics of `evaluation.metrics`. A difference between two groups
+means something only beside its interval. Pictures of one person resemble each other, so where the dataset names people
+(`set_id`) it is people who are resampled, not pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset
+
+    from training.evaluation.predictions import Predictions
+
+PERSON = "set_id"  # the column that says who is in a picture
+MIN_PICTURES = 30  # below, the 95 % interval of an accuracy near 0.7 is wider than 0.3
+MIN_PEOPLE = 5
+RULE = f"a group is judged from {MIN_PICTURES} pictures on, and {MIN_PEOPLE} people where the dataset names them"
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
+BANDS = {"age": (18.0, 30.0, 45.0, 60.0)}  # years; other numeric columns are cut at their quartiles
+MAX_VALUES = 8  # a numeric column of at most so many values is taken as it is
+UNKNOWN = "unknown"
+MISSING = {"", "-", "?", "n/a", "na", "nan", "none", "null", UNKNOWN}
+RESAMPLES = 2000
+
+
+class SubgroupError(ValueError):
+    """A column to group by that the dataset does not have."""
+
+
+def read_columns(pictures: Dataset, names: Sequence[str]) -> dict[str, list[Any]]:
+    """The metadata of every picture, by column.
+
+    Args:
+        pictures: from `training.data.load.load_fer`.
+        names: the columns.
+
+    Raises:
+        SubgroupError: if there is no such column.
+    """
+    taken = {"image", "label", "votes", "pixel_hash"}
+    known = [name for name in pictures.column_names if name not in taken]
+    if missing := [name for name in names if name not in known]:
+        raise SubgroupError(
+            f"expected columns of metadata among {', '.join(known) or 'none, for the dataset has none'}; "
+            f"got {', '.join(missing)}"
+        )
+    columns = {}
+    for name in names:
+        values, classes = pictures[name][:], getattr(pictures.features[name], "names", None)
+        if classes:
+            values = [classes[value] if value is not None and value >= 0 else None for value in values]
+        columns[name] = values
+    return columns
+
+
+def subgroups_of(predictions: Predictions, names: Sequence[str]) -> dict[str, Any]:
+    """The `subgroups` of a result, see `measure_groups`.
+
+    Args:
+        predictions: from `training.evaluation.predictions.classify`; the pictures are taken as they are, not mirrored.
+        names: the columns to group by.
+
+    Raises:
+        SubgroupError: if there is no such column.
+        MetricError: if the model gives NaN.
+    """
+    from training.evaluation.metrics import softmax
+
+    pictures = predictions.pictures
+    people = pictures[PERSON][:] if PERSON in pictures.column_names else None
+    columns = read_columns(pictures, names)
+    return measure_groups(softmax(predictions.logits[0]), predictions.references, predictions.labels, columns, people)
+
+
+def group_names(column: str, values: Sequence[Any]) -> pd.Categorical:
+    """Which group each value belongs to.
+
+    Args:
+        column: its name; "age" is cut into the bands of `BANDS`, other numeric columns of more than `MAX_VALUES`
+            values at their quartiles. Spellings that differ in case or surrounding blanks are one group.
+        values: n values of any kind; what is missing, or no number in a numeric column, becomes "unknown".
+
+    Returns:
+        n names; the categories are all groups, bands in their order, others by size, "unknown" last.
+    """
+    import pandas as pd
+
+    text = pd.Series([UNKNOWN if value is None else str(value).strip() for value in values], dtype=object)
+    folded = text.str.casefold()
+    known = ~folded.isin(MISSING)
+    numbers = pd.to_numeric(text.where(known), errors="coerce").replace([np.inf, -np.inf], np.nan).astype(float)
+    fixed = BANDS.get(column.casefold())
+    if numbers.notna().sum() > known.sum() / 2 and (fixed or numbers.nunique() > MAX_VALUES):
+        quartiles = [float(f"{edge:.3g}") for edge in numbers.quantile((0.25, 0.5, 0.75))]  # as they are shown
+        edges = fixed or tuple(np.unique(quartiles))
+        middle = [f"{low:g} to under {high:g}" for low, high in pairwise(edges)]
+        bands = [f"under {edges[0]:g}", *middle, f"{edges[-1]:g} and over"]
+        names = pd.cut(numbers, [-np.inf, *edges, np.inf], right=False, labels=bands)
+        order = [band for band in bands if (names == band).any()]
+        names = names.astype(object).where(numbers.notna(), UNKNOWN)
+    else:
+        names = text.groupby(folded).transform("first").where(known, UNKNOWN)
+        order = [name for name in names.value_counts().index if name != UNKNOWN]
+    return pd.Categorical(names, categories=[*order, UNKNOWN])
+
+
+def measure_groups(
+    probabilities: np.ndarray,
+    references: np.ndarray,
+    labels: Sequence[str],
+    columns: Mapping[str, Sequence[Any]],
+    people: Sequence[Any] | None = None,
+) -> dict[str, Any]:
+    """Metrics of every group of every column, with 95 % intervals, and the largest gap of each column.
+
+    The interval of an accuracy is the wider of Wilson's (1927) over pictures and the percentile bootstrap over people;
+    the others are bootstrapped. The gap of a metric lies between its best and its worst group that can be judged;
+    picked as the largest of several it is biased upwards, so its interval says more than its size.
+
+    Args:
+        probabilities: (n, C) floats in 0-1, rows sum to 1, columns in the order of `labels`.
+        references: (n,) integers, indices into `labels`.
+        labels: the C class names.
+        columns: name -> n values.
+        people: n values, equal where the person is the same; None where nothing is known about that.
+
+    Returns:
+        JSON-ready: `rule`, and `columns` by name. Each has `groups` by name (`pictures`, `people`, `judged`,
+        `metrics`, `intervals`, None where not judged, and `absent`, the classes without a picture), `gaps` by metric
+        (`highest`, `lowest`, `difference`, `interval`) and `warnings`.
+
+    Raises:
+        MetricError: as `training.evaluation.metrics.compute`.
+    """
+    from fairlearn.metrics import MetricFrame
+
+    from training.evaluation.metrics import Accuracy, BalancedAccuracy, MacroF1, checked
+
+    p, y = checked(probabilities, references, labels)
+    predicted = p.argmax(axis=1)
+    units = np.unique([str(person) for person in people], return_inverse=True)[1] if people else np.arange(len(y))
+    scorers = dict(zip(METRICS, (Accuracy(labels), BalancedAccuracy(labels), MacroF1(labels)), strict=True))
+    rng = np.random.default_rng(0)
+
+    def score(y_true: np.ndarray, y_pred: np.ndarray, name: str) -> float:
+        return scorers[name].score(y_pred, y_true)[name]
+
+    measured = {}
+    for column, values in columns.items():
+        names = group_names(column, values)
+        frame = MetricFrame(
+            metrics={name: partial(score, name=name) for name in METRICS},
+            y_true=y,
+            y_pred=p,
+            sensitive_features={column: np.asarray(names, str)},
+        )
+        groups: dict[str, dict[str, Any]] = {}
+        draws: dict[str, dict[str, np.ndarray]] = {}
+        for group in names.categories[np.bincount(names.codes, minlength=len(names.categories)) > 0]:
+            mask = np.asarray(names == group)
+            persons = len(np.unique(units[mask])) if people else None
+            judged = bool(mask.sum() >= MIN_PICTURES and (persons is None or persons >= MIN_PEOPLE))
+            groups[group] = {
+                "pictures": int(mask.sum()),
+                "people": persons,
+                "judged": judged,
+                "metrics": {name: float(value) for name, value in frame.by_group.loc[group].items()},
+                "intervals": None,
+                "absent": [labels[c] for c in np.setdiff1d(y, y[mask])],
+            }
+            if judged:
+                draws[group] = _bootstrap(y[mask], predicted[mask], units[mask], len(labels), rng)
+                groups[group]["intervals"] = _intervals(draws[group], predicted[mask] == y[mask])
+        gaps, messages = _gaps(groups, draws)
+        measured[column] = {"groups": groups, "gaps": gaps, "warnings": messages}
+    return {"rule": RULE, "columns": measured}
+
+
+def format_groups(subgroups: dict[str, Any]) -> str:
+    """The result of `measure_groups` for a terminal."""
+    lines = []
+    for column, found in subgroups["columns"].items():
+        width = max(len(name) for name in (*found["groups"], column))
+        lines.append(f"{column:<{width}}{'pictures':>10}{'people':>8}" + "".join(f"  {name:<24}" for name in METRICS))
+        for group, row in found["groups"].items():
+            cells = ["  too small to judge"]
+            if row["judged"]:
+                cells = [f"  {_cell(row['metrics'][name], row['intervals'][name]):<24}" for name in METRICS]
+            people = "-" if row["people"] is None else row["people"]
+            lines.append(f"{group:<{width}}{row['pictures']:>10}{people:>8}{''.join(cells).rstrip()}")
+        for metric, gap in found["gaps"].items():
+            cell = _cell(gap["difference"], gap["interval"])
+            lines.append(f"largest gap in {metric}: {cell}; highest {gap['highest']}, lowest {gap['lowest']}")
+        lines += [*(f"warning: {message}" for message in found["warnings"]), ""]
+    return "\n".join([f"By group; {subgroups['rule']}.", "", *lines])
+
+
+def _cell(value: float, interval: list[float] | None) -> str:
+    return f"{value:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
+
+
+def _gaps(
+    groups: dict[str, dict[str, Any]], draws: dict[str, dict[str, np.ndarray]]
+) -> tuple[dict[str, Any], list[str]]:
+    """The largest gap of each metric among the groups that can be compared; in words, what was left out of that."""
+    messages = []
+    if UNKNOWN in groups:
+        messages.append(f"{groups[UNKNOWN]['pictures']} pictures without a usable value counted as {UNKNOWN}")
+    if small := [group for group, row in groups.items() if not row["judged"]]:
+        messages.append(f"too small to judge: {', '.join(small)}")
+    compared = [group for group in draws if group != UNKNOWN]
+    for group in compared:
+        if absent := groups[group]["absent"]:
+            messages.append(f"{group} has no pictures of {', '.join(absent)}: its means over classes are not compared")
+    gaps = {}
+    for metric in METRICS:
+        whole = [group for group in compared if metric == "accuracy" or not groups[group]["absent"]]
+        if len(whole) < 2:
+            continue
+        values = {group: groups[group]["metrics"][metric] for group in whole}
+        low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+        gaps[metric] = {
+            "highest": high,
+            "lowest": low,
+            "difference": values[high] - values[low],
+            "interval": np.percentile(draws[high][metric] - draws[low][metric], (2.5, 97.5)).tolist(),
+        }
+    if missing := [metric for metric in METRICS if metric not in gaps]:
+        messages.append(f"fewer than two groups to compare by {', '.join(missing)}: no gap")
+    return gaps, messages
+
+
+def _bootstrap(
+    y: np.ndarray, predicted: np.ndarray, units: np.ndarray, classes: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Draws (RESAMPLES,) of each metric, from resampling whole units (people or pictures) with replacement.
+
+    Args:
+        y, predicted: (n,) integers below `classes`.
+        units: (n,) integers, equal where pictures belong together.
+        classes: C.
+        rng: shared by all groups, so that their draws are independent.
+    """
+    index = np.unique(units, return_inverse=True)[1]
+    confusions = np.zeros((index.max() + 1, classes, classes))
+    np.add.at(confusions, (index, y, predicted), 1)
+    # Drawing units is drawing their confusion matrices, of which there are far fewer kinds.
+    kinds, counts = np.unique(confusions.reshape(len(confusions), -1), axis=0, return_counts=True)
+    weights = rng.multinomial(len(confusions), counts / counts.sum(), RESAMPLES)
+    confusion = (weights @ kinds).reshape(-1, classes, classes)
+    hits, support, chosen = confusion.diagonal(axis1=1, axis2=2), confusion.sum(axis=2), confusion.sum(axis=1)
+    with np.errstate(invalid="ignore"):  # a class that was not drawn is left out of the means
+        recall = hits / support
+        f1 = np.where(support > 0, 2 * hits / (support + chosen), np.nan)
+    means = np.nanmean(recall, axis=1), np.nanmean(f1, axis=1)
+    return dict(zip(METRICS, (hits.sum(axis=1) / support.sum(axis=1), *means), strict=True))
+
+
+def _intervals(draws: dict[str, np.ndarray], hits: np.ndarray) -> dict[str, list[float] | None]:
+    """95 % percentile intervals of a group; accuracy's at least as wide as Wilson's.
+
+    A bootstrap of nothing but hits would say [1, 1]; that is no interval, so it becomes None for the other metrics.
+    """
+    from scipy.stats import binomtest
+
+    bounds = {name: np.percentile(draw, (2.5, 97.5)).tolist() for name, draw in draws.items()}
+    intervals = {name: [low, high] if low < high else None for name, (low, high) in bounds.items()}
+    wilson = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+    low, high = bounds["accuracy"]
+    return {**intervals, "accuracy": [min(low, float(wilson.low)), max(high, float(wilson.high))]}

@@ -1,0 +1,202 @@
+"""Make a repository of the Hub hold exactly some files: in one commit, and only what changed is uploaded."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.reporting.report import sha256_of
+
+KEPT = ".gitattributes"  # the Hub's own
+
+Files = Mapping[str, Path | bytes]
+
+
+class PublishError(RuntimeError):
+    """Nothing, or not all, was published: the checks failed, the Hub refused, or the connection broke.
+
+    What the Hub shows is as it was before, since all changes arrive in one commit.
+    """
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a repository came to.
+
+    Attributes:
+        commit: full hash; None in a dry run that would change something.
+        changed: paths that were (in a dry run: would be) uploaded.
+        deleted: likewise, deleted.
+        url: of the commit or the pull request.
+    """
+
+    commit: str | None
+    changed: list[str]
+    deleted: list[str]
+    url: str
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """What the Hub holds of a repository: nothing if it is not there."""
+
+    private: bool | None = None
+    branches: Mapping[str, str] = field(default_factory=dict)  # name -> commit
+    tags: Mapping[str, str] = field(default_factory=dict)
+    head: str | None = None
+    files: Mapping[str, Any] = field(default_factory=dict)  # path -> huggingface_hub.RepoFile
+
+
+def push(
+    repo_id: str,
+    files: Files,
+    *,
+    message: str,
+    repo_type: str = "model",
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    tag: str | None = None,
+    variables: Mapping[str, str] | None = None,
+    dry_run: bool = False,
+) -> Published:
+    """Makes a repository hold exactly these files, in one commit; does nothing where it does already.
+
+    Args:
+        repo_id: "user/name"; created if need be.
+        files: path in the repository -> local file or content.
+        message: of the commit.
+        repo_type: "model", "dataset" or "space" (Gradio).
+        private: create it as private; an existing public repository is refused.
+        revision: branch; made from main if it is not there.
+        create_pr: open a pull request against main instead of committing to it.
+        tag: set on the commit, not on a pull request.
+        variables: of a Space, set before its files change.
+        dry_run: look, tell, and change nothing.
+
+    Raises:
+        PublishError: refused or broken off; see there.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+
+    if create_pr and revision:
+        raise PublishError("expected --create_pr or --revision, got both; a pull request is against main")
+    if not dry_run and get_token() is None:
+        raise PublishError("expected a token of the Hub, found none: set HF_TOKEN or log in with `hf auth login`")
+    api = HfApi()
+    repo: dict[str, Any] = {"repo_id": repo_id, "repo_type": repo_type}
+    with explained(repo_id):
+        remote = _look_up(api, repo, revision or "main")
+        changed = sorted(path for path, source in files.items() if not _same(source, remote.files.get(path)))
+        deleted = sorted(remote.files.keys() - files.keys() - {KEPT})
+        if private and remote.private is False:
+            raise PublishError(f"{repo_id} is public already; make it private in its settings, or drop --private")
+        if tag in remote.tags and (changed or deleted) and not create_pr:
+            raise PublishError(
+                f"{repo_id} holds {tag} already, with other content ({', '.join(changed + deleted)}); a published "
+                "version stays as it is: raise --version"
+            )
+        head, url = remote.head, f"{api.endpoint}/{'' if repo_type == 'model' else f'{repo_type}s/'}{repo_id}"
+        if dry_run:
+            return Published(None if changed or deleted else head, changed, deleted, url)
+
+        if head is None:
+            api.create_repo(**repo, private=private, space_sdk="gradio" if repo_type == "space" else None)
+        if revision and revision not in remote.branches:
+            api.create_branch(**repo, branch=revision)
+        if variables:
+            current = {key: variable.value for key, variable in api.get_space_variables(repo_id).items()}
+            for key in [key for key, value in variables.items() if current.get(key) != value]:
+                api.add_space_variable(repo_id, key, variables[key])
+        if changed or deleted:
+            done = api.create_commit(
+                **repo,
+                operations=[
+                    *(CommitOperationDelete(path, is_folder=False) for path in deleted),
+                    *(CommitOperationAdd(path, files[path]) for path in changed),
+                ],
+                commit_message=message,
+                revision=revision,
+                create_pr=create_pr,
+                parent_commit=head,  # whoever commits in between is not overwritten
+            )
+            head, url = done.oid, done.pr_url or done.commit_url
+        if tag and tag not in remote.tags and not create_pr:
+            api.create_tag(**repo, tag=tag, revision=head)
+        return Published(head, changed, deleted, url)
+
+
+@contextmanager
+def explained(repo_id: str) -> Iterator[None]:
+    """Turns what the Hub and the network may raise into a PublishError that says what to do."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    again = "run the same command again: what is uploaded already is not sent twice"
+    try:
+        yield
+    except PublishError:
+        raise
+    except HFValidationError as error:
+        raise PublishError(f"expected a repository such as user/name, got {repo_id}: {error}") from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403, 404):
+            again = f"check the spelling, and that HF_TOKEN or `hf auth login` has the right to {repo_id}"
+        elif status == 412:
+            again = "somebody else has committed meanwhile: look at it, then run the command again"
+        raise PublishError(
+            f"{repo_id}: the Hub answered {status} ({error.server_message or error}); {again}"
+        ) from error
+    except (httpx2.HTTPError, OSError, RuntimeError) as error:
+        raise PublishError(f"{repo_id}: broken off ({error.__cause__ or error}); {again}") from error
+
+
+def _look_up(api: Any, repo: dict[str, Any], branch: str) -> _Remote:
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.hf_api import RepoFile
+
+    try:
+        private, refs = api.repo_info(**repo).private, api.list_repo_refs(**repo)
+    except RepositoryNotFoundError:
+        return _Remote()
+    branches, tags = ({ref.name: ref.target_commit for ref in kind} for kind in (refs.branches, refs.tags))
+    head = branches.get(branch) or branches["main"]
+    tree = api.list_repo_tree(**repo, revision=head, recursive=True)
+    return _Remote(private, branches, tags, head, {file.path: file for file in tree if isinstance(file, RepoFile)})
+
+
+def _same(source: Path | bytes, remote: Any) -> bool:
+    """Whether a file of the Hub has this content; told by checksum, nothing is downloaded."""
+    from huggingface_hub.utils.sha import git_hash
+
+    if remote is None:
+        return False
+    if remote.lfs is None:
+        return remote.blob_id == git_hash(source if isinstance(source, bytes) else source.read_bytes())
+    mine = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256_of(source)
+    return mine == remote.lfs.sha256
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that everything which publishes has."""
+    parser.add_argument("--private", action="store_true", help="create the repository as private")
+    parser.add_argument("--revision", metavar="BRANCH", help="branch to commit to [default: main]")
+    parser.add_argument("--create_pr", action="store_true", help="open a pull request instead")
+    parser.add_argument("--dry_run", action="store_true", help="check, tell, and change nothing")
+
+
+def tell(done: Published, dry_run: bool) -> None:
+    """Writes what came of it to stdout."""
+    lines = [f"upload {path}" for path in done.changed] + [f"delete {path}" for path in done.deleted]
+    if not lines:
+        lines = ["nothing changed"]
+    elif dry_run:
+        lines.append("dry run: nothing was changed")
+    sys.stdout.write("\n".join([*lines, f"{done.url} ({done.commit or 'not committed'})"]) + "\n")

@@ -1,0 +1,90 @@
+"""The loss and accuracy curves of a run, from the Trainer's own log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from training.reporting.plot_style import BLUE, GREEN, MUTED, ORANGE, Drawing, new_figure, save, styled
+from training.reporting.report import ReportError
+
+LOG = "trainer_state.json"
+MOST_POINTS = 400  # of a line; more cannot be seen, and weigh
+# by head: the accuracy whose best epoch is marked, its name, its colour
+MARKED = {
+    "fer2013": ("eval_accuracy", "Validation accuracy", BLUE),
+    "ferplus": ("eval_ferplus_accuracy", "Validation accuracy on the FER+ majority", GREEN),
+}
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """The Trainer's log of a run folder or checkpoint; empty where the folder is neither.
+
+    Raises:
+        ReportError: if there is a log that cannot be read.
+    """
+    if not (run / LOG).exists():
+        return []
+    try:
+        return json.loads((run / LOG).read_text(encoding="utf-8"))["log_history"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ReportError(f"{run / LOG}: expected the trainer's log, got {error!r}") from error
+
+
+@styled
+def curves(log_history: list[dict[str, Any]], head: str = "fer2013") -> Drawing:
+    """Training against validation, loss and accuracy over epochs.
+
+    Args:
+        log_history: `TrainerState.log_history`. The accuracy on the augmented training pictures is drawn where the
+            trainer logged it (`accuracy` beside `loss`).
+        head: whose best epoch is marked, "fer2013" or "ferplus".
+    """
+    # the weights that were kept are evaluated once more at the end, which is no further point of the curve
+    log_history = list({("loss" in entry, entry["epoch"]): entry for entry in reversed(log_history)}.values())[::-1]
+    figure, (left, right) = new_figure("Loss and accuracy over the epochs of training", "", 4.2, 1, 2)
+    figure.get_layout_engine().set(w_pad=0.15)  # the legends mislead the layout about the room that tick labels need
+    two = any(MARKED["ferplus"][0] in entry for entry in log_history)
+    labels = ", FER-2013 labels" if two else ""
+    lines = (
+        (left, "loss", "training (augmented)", ORANGE),
+        (left, "eval_loss", "validation", BLUE),
+        (right, "accuracy", f"training (augmented){labels}", ORANGE),
+        (right, "eval_accuracy", f"validation{labels}", BLUE),
+        (right, "eval_balanced_accuracy", f"validation, balanced{labels}", MUTED),
+        (right, "eval_ferplus_accuracy", "validation, FER+ majority", GREEN),
+    )
+    for axes, key, name, color in lines:
+        points = [(entry["epoch"], entry[key]) for entry in log_history if key in entry]
+        if points:
+            step = -(-len(points) // MOST_POINTS)
+            axes.plot(
+                *zip(*points[::step], strict=True), color=color, label=name, marker="." if len(points) == 1 else ""
+            )
+    left.set(title="Loss", xlabel="epoch")
+    right.set(title="Accuracy", xlabel="epoch", ylim=(0, 1))
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if axes.lines:
+            # below, for there is no telling which corner a run leaves free
+            axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.2), borderaxespad=0)
+    alt = "Loss and accuracy by epoch, training against validation."
+    key, of, color = MARKED[head]
+    if scores := [(entry[key], entry["epoch"]) for entry in log_history if key in entry]:
+        best, epoch = max(scores)
+        right.plot(epoch, best, "o", color=color)
+        aside = 7 if head == "ferplus" else -26  # above the uppermost curve, or below the lowest
+        right.annotate(f"{best:.3f}", (epoch, best), (0, aside), textcoords="offset points", ha="center", color=color)
+        alt += f" {of} is best, {best:.3f}, at epoch {epoch:g}."
+    return Drawing("training_curves", "Training curves", alt, figure)
+
+
+def plot_curves(log_history: list[dict[str, Any]], path: Path) -> None:
+    """Draw the curves of a run into one file.
+
+    Args:
+        log_history: `TrainerState.log_history`.
+        path: the PNG or SVG to write.
+    """
+    save(curves(log_history), path)

@@ -1,0 +1,68 @@
+"""The figures in the project's README, from the shipped reports alone.
+
+python -m training.reporting.readme
+
+writes the block between the two markers anew; run it after packaging or evaluating a shipped model.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from training.card import place_of
+from training.reporting.report import ReportError, format_cell, load_report, write_text
+
+ROOT = Path(__file__).parents[2]
+BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
+COLUMNS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "macro F1", "ece": "calibration error"}
+
+
+def render_figures(models: Path) -> str:
+    """A Markdown table of every shipped model's results, with 95 % bootstrap intervals.
+
+    Args:
+        models: the folder whose sub-folders are packages with a report.json.
+
+    Raises:
+        ReportError: a report cannot be used, or there is none.
+    """
+    lines = [f"| model, pictures | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
+    for path in sorted(models.glob("*/report.json")):
+        report = load_report(path)
+        for result in report["results"]:
+            what = f"`{path.parent.name}` on {place_of(result, report['training']['dataset'])}"
+            what += ", with flips" if result["tta"] == "flip" else ""
+            what += ", without pictures seen in training" if result["subset"] == "unseen_pixels" else ""
+            cells = [f"{what} (n = {result['counts']['pictures']:,})"]
+            cells += [format_cell(result, key) for key in COLUMNS]
+            lines.append(f"| {' | '.join(cells)} |")
+    if len(lines) == 2:
+        raise ReportError(f"{models}: expected at least one package with a report.json, got none")
+    return "\n".join(lines)
+
+
+def with_block(readme: str, block: str, begin: str = BEGIN, end: str = END) -> str:
+    """The README's text with what stands between two markers replaced.
+
+    Raises:
+        ReportError: the markers are not there.
+    """
+    head, begun, rest = readme.partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not (begun and ended):
+        raise ReportError(f"README.md: expected the markers {begin} and {end}")
+    return f"{head}{begin}\n{block}\n{end}{tail}"
+
+
+def main() -> None:
+    """Write the block."""
+    readme = ROOT / "README.md"
+    try:
+        write_text(with_block(readme.read_text(encoding="utf-8"), render_figures(ROOT / "model_card")), readme)
+    except ReportError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
