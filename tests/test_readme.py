@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from gradio_ui.settings import parse_settings
+from training.errors import ReportError
 from training.reporting.readme import BEGIN, END, render_figures, with_block
-from training.reporting.report import ReportError
 
 
 @pytest.fixture(scope="module")

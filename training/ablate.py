@@ -16,12 +16,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from training.errors import AblationError
+
 METRICS = ("eval_accuracy", "eval_balanced_accuracy", "eval_ferplus_accuracy")
 LAST_WEIGHTS = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-
-
-class TrialError(RuntimeError):
-    """The file of trials cannot be used, or a run broke off; finished runs are kept."""
 
 
 def read_trials(path: Path) -> dict[str, dict[str, Any]]:
@@ -31,15 +29,17 @@ def read_trials(path: Path) -> dict[str, dict[str, Any]]:
         path: JSON, `{"recipe": {...}, "trials": {name: {argument: value}}}`.
 
     Raises:
-        TrialError: see there.
+        AblationError: see there.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         trials = {name: content["recipe"] | change for name, change in content["trials"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TrialError(f'{path}: expected {{"recipe": {{...}}, "trials": {{name: {{...}}}}}}: {error!r}') from error
+        raise AblationError(
+            f'{path}: expected {{"recipe": {{...}}, "trials": {{name: {{...}}}}}}: {error!r}'
+        ) from error
     if not trials:
-        raise TrialError(f"{path}: expected at least one trial, got none")
+        raise AblationError(f"{path}: expected at least one trial, got none")
     return trials
 
 
@@ -55,7 +55,7 @@ def run_trial(recipe: dict[str, Any], folder: Path, flags: list[str]) -> dict[st
         The validation metrics.
 
     Raises:
-        TrialError: the run broke off; its log says why.
+        AblationError: the run broke off; its log says why.
     """
     done = folder / "run.json"
     if not done.exists():
@@ -65,7 +65,7 @@ def run_trial(recipe: dict[str, Any], folder: Path, flags: list[str]) -> dict[st
         with (folder / "log.txt").open("w", encoding="utf-8") as log:
             code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode  # noqa: S603
         if code or not done.exists():
-            raise TrialError(f"{folder}: the run broke off; see {folder / 'log.txt'}")
+            raise AblationError(f"{folder}: the run broke off; see {folder / 'log.txt'}")
     metrics: dict[str, float] = json.loads(done.read_text(encoding="utf-8"))["metrics"]
     return metrics
 
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
                 sys.stderr.write(f"{folder} ...\n")
                 whole = recipe | LAST_WEIGHTS | {"seed": seed, "output_dir": str(folder)}
                 results.setdefault(name, []).append(run_trial(whole, folder, flags))
-    except TrialError as error:
+    except AblationError as error:
         sys.exit(f"error: {error}")
     sys.stdout.write(table(results))
 

@@ -14,8 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from training.errors import CardError, ReportError
 from training.evaluation.subgroups import METRICS
-from training.reporting.report import ReportError, find_result, format_cell, load_report, write_text
+from training.files import write_text
+from training.reporting.report import find_result, format_cell, load_report
 
 TEMPLATE = Path(__file__).parents[1] / "model_card" / "card_template.md"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -38,10 +40,6 @@ CALIBRATION = {
     "one_temperature": "one temperature for all classes",
     "after": "a temperature and a bias for each class",
 }
-
-
-class CardError(ReportError):
-    """A report that no card can be made from: not of a packaged model, or without results."""
 
 
 def render_card(report: dict[str, Any]) -> str:

@@ -32,21 +32,25 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.hub import resolve_model
-from training.data.labels import LabelError, canonical_label
-from training.data.load import DataError, load_fer
+from training.data.labels import canonical_label
+from training.data.load import load_fer
+from training.errors import (
+    CompareError,
+    DataError,
+    EvaluationError,
+    LabelError,
+    MetricError,
+    ReportError,
+    SurgeryError,
+)
 from training.evaluate import split_provenance
 from training.evaluation.bootstrap import bootstrap_intervals
-from training.evaluation.metrics import MetricError, compute, softmax
-from training.evaluation.predictions import EvaluationError, head_of, labels_of, predict, references, shared_outputs
+from training.evaluation.metrics import compute, softmax
+from training.evaluation.predictions import head_of, labels_of, predict, references, shared_outputs
 from training.network.build import load_model
-from training.network.surgery import FoldingError
-from training.reporting.report import ReportError, library_versions, write_report
+from training.reporting.report import library_versions, write_report
 
 SHOWN = ("accuracy", "nll", "ece")
-
-
-class CompareError(ValueError):
-    """Models that cannot be compared: fewer than two, one that cannot be read, or no label in common."""
 
 
 @dataclass
@@ -134,7 +138,7 @@ def open_contender(spec: str, head: str = "fer2013") -> Contender:
     Raises:
         CompareError: if an ONNX file cannot be used, or the labels are no expressions.
         RecognitionError: if the model is not found.
-        FoldingError: if it has no such head.
+        SurgeryError: if it has no such head.
     """
     model: Any
     if spec.endswith(".onnx"):
@@ -277,7 +281,7 @@ def main(argv: list[str] | None = None) -> None:
         "models", nargs="+", help="run or packaged folders, Hub ids with optional @revision, ONNX files"
     )
     arguments, positional = parser.parse_args_into_dataclasses(argv)
-    expected = (CompareError, EvaluationError, DataError, MetricError, ReportError, FoldingError, RecognitionError)
+    expected = (CompareError, EvaluationError, DataError, MetricError, ReportError, SurgeryError, RecognitionError)
     try:
         contenders = [open_contender(spec, arguments.head or "fer2013") for spec in positional.models]
         head = arguments.head or head_of(contenders[0].model)

@@ -19,33 +19,35 @@ import torch
 from datasets import DatasetDict, concatenate_datasets
 from transformers import BaseImageProcessor, HfArgumentParser, PreTrainedModel
 
-from training.data.labels import VOTES, LabelError, canonical_label
-from training.data.load import DataError, duplicates_of, load_fer, provenance
+from training.data.labels import VOTES, canonical_label
+from training.data.load import duplicates_of, load_fer, provenance
+from training.errors import (
+    DataError,
+    EvaluationError,
+    LabelError,
+    MetricError,
+    ReportError,
+    SubgroupError,
+    SurgeryError,
+)
 from training.evaluation.bootstrap import bootstrap_intervals, bootstrap_mean, ece_biases
 from training.evaluation.calibration import Scaling
-from training.evaluation.metrics import (
-    MetricError,
-    compute,
-    softmax,
-    vote_cross_entropy,
-    vote_entropy,
-)
-from training.evaluation.predictions import EvaluationError, Predictions, classify, head_of, labels_of
+from training.evaluation.metrics import compute, softmax, vote_cross_entropy, vote_entropy
+from training.evaluation.predictions import Predictions, classify, head_of, labels_of
 from training.evaluation.robustness import robustness, robustness_figure
-from training.evaluation.subgroups import SubgroupError, format_groups, read_columns, subgroups_of
+from training.evaluation.subgroups import format_groups, read_columns, subgroups_of
+from training.files import sha256_of
 from training.reporting.curves import curves, read_log
 from training.reporting.figures import draw_figures
 from training.reporting.galleries import check_unpublished, write_galleries
 from training.reporting.plot_style import write_figures
 from training.reporting.report import (
     SCHEMA_VERSION,
-    ReportError,
     check_same_pictures,
     format_table,
     library_versions,
     load_report,
     merge,
-    sha256_of,
     write_report,
 )
 
@@ -238,7 +240,7 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
         DataError: if the dataset cannot be read.
         RecognitionError: if the model is not found.
         ReportError: if the report holds results of the same split of another dataset, or against other labels.
-        FoldingError: if it has no such head.
+        SurgeryError: if it has no such head.
     """
     from gradio_ui.recognition.hub import resolve_model
     from training.network.build import load_model
@@ -293,13 +295,12 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
     from gradio_ui.recognition.errors import RecognitionError
-    from training.network.surgery import FoldingError
 
     kinds: Any = EvaluateArguments  # the parser's own annotation does not take a plain dataclass
     parser = HfArgumentParser(kinds, prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("model", help="run folder, packaged folder, or Hub id with optional @revision")
     arguments, positional = parser.parse_args_into_dataclasses(argv)
-    expected = (EvaluationError, DataError, LabelError, MetricError, ReportError, FoldingError, RecognitionError)
+    expected = (EvaluationError, DataError, LabelError, MetricError, ReportError, SurgeryError, RecognitionError)
     try:
         report, output = evaluate(positional.model, arguments)
     except (*expected, SubgroupError, OSError) as error:

@@ -28,11 +28,11 @@ from gradio_ui.recognition.classifier import labels_of
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.hub import resolve_model
 from training.card import write_card
-from training.data.labels import LabelError
-from training.data.load import DataError, load_fer
+from training.data.load import load_fer
+from training.errors import DataError, EvaluationError, ExportError, LabelError, ReportError
 from training.evaluation.metrics import softmax
-from training.evaluation.predictions import EvaluationError, references
-from training.reporting.report import ReportError, load_report, write_report
+from training.evaluation.predictions import references
+from training.reporting.report import load_report, write_report
 
 QUANTIZED_FILE = "onnx/model_quantized.onnx"
 OPSET = 20  # the first with Gelu, which would otherwise be five nodes
@@ -41,10 +41,6 @@ TOLERANCE = 1e-4  # of a probability, float32 ONNX against PyTorch
 MAX_LOSS = 0.003  # of accuracy, int8 against float32
 MIN_AGREEMENT = 0.98  # of the labels, int8 against float32
 BATCH = 32
-
-
-class ExportError(RuntimeError):
-    """A model that does not come out of the export as it went in; nothing was replaced."""
 
 
 @dataclass

@@ -21,29 +21,32 @@ from transformers import AutoConfig, HfArgumentParser
 
 from gradio_ui.recognition.classifier import DEFAULT_MARGIN
 from training.card import write_card
-from training.data.labels import LabelError
-from training.data.load import DataError, load_fer
+from training.data.load import load_fer
 from training.data.statistics import data_limits
+from training.errors import (
+    DataError,
+    EvaluationError,
+    LabelError,
+    MetricError,
+    PackageError,
+    ReportError,
+    SurgeryError,
+)
 from training.evaluate import describe_model, draw, measure, votes_of
 from training.evaluation.calibration import calibrate
-from training.evaluation.metrics import MetricError
-from training.evaluation.predictions import EvaluationError, classify, labels_of
+from training.evaluation.predictions import classify, labels_of
 from training.network.build import load_model
-from training.network.surgery import FoldingError, fold_scaling
+from training.network.surgery import fold_scaling
 from training.reporting.curves import curves, read_log
 from training.reporting.plot_style import write_figures
 from training.reporting.provenance import RUN_KEYS, read_run
-from training.reporting.report import SCHEMA_VERSION, ReportError, library_versions, publishable, write_report
+from training.reporting.report import SCHEMA_VERSION, library_versions, publishable, write_report
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
 SPLIT = "validation"  # the calibration is fitted here and the report is about it; test stays untouched
 EXAMPLE = "figures/example.png"
-
-
-class PackageError(RuntimeError):
-    """A run folder that cannot be packaged, or a package that did not pass its checks; nothing was replaced."""
 
 
 @dataclass
@@ -78,7 +81,7 @@ def build(
         The labels that the package must serve.
 
     Raises:
-        PackageError, ReportError, EvaluationError, FoldingError, LabelError, MetricError: nothing usable was written.
+        PackageError, ReportError, EvaluationError, SurgeryError, LabelError, MetricError: nothing usable was written.
     """
     training = read_run(run)
     model, image_processor = load_model(run, arguments.head)
@@ -188,7 +191,7 @@ def package(run: Path, out: Path, arguments: PackageArguments) -> Path:
     Raises:
         PackageError: if a check fails; an existing package is as it was.
         ReportError: if the run is not finished; likewise, as with all others.
-        DataError, EvaluationError, FoldingError, LabelError, MetricError: likewise.
+        DataError, EvaluationError, SurgeryError, LabelError, MetricError: likewise.
     """
     margins = dict(DEFAULT_MARGIN)
     if (out / "config.json").exists():
@@ -224,7 +227,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="finished run folder")
     parser.add_argument("out", type=Path, help="package folder, replaced whole")
     arguments, positional = parser.parse_args_into_dataclasses(argv)
-    expected = (PackageError, ReportError, DataError, EvaluationError, FoldingError, LabelError, MetricError, OSError)
+    expected = (PackageError, ReportError, DataError, EvaluationError, SurgeryError, LabelError, MetricError, OSError)
     try:
         package(positional.run, positional.out, arguments)
     except expected as error:

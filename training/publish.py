@@ -16,10 +16,12 @@ import tomllib
 from pathlib import Path
 
 from gradio_ui.recognition.errors import ModelError
-from training.card import TASK, CardError, render_card
-from training.data.labels import LabelError, canonical_label
-from training.hub.sync import Files, PublishError, add_options, explained, push, tell
-from training.reporting.report import ReportError, load_report, sha256_of
+from training.card import TASK, render_card
+from training.data.labels import canonical_label
+from training.errors import CardError, LabelError, PackageError, PublishError, ReportError
+from training.files import sha256_of
+from training.hub.sync import Files, add_options, explained, push, tell
+from training.reporting.report import load_report
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = ("README.md", "config.json", "preprocessor_config.json", "model.safetensors", "report.json")
@@ -39,7 +41,7 @@ def check_package(folder: Path) -> list[str]:
     """
     from gradio_ui.recognition.backends import ONNX_FILE
     from gradio_ui.recognition.classifier import Classifier
-    from training.package import PackageError, check
+    from training.package import check
 
     if not folder.is_dir():
         return [f"expected a package folder, found nothing at {folder}"]

@@ -16,8 +16,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.data.load import DataError, load_fer, provenance
-from training.hub.sync import Files, PublishError, add_options, push, tell
+from training.data.load import load_fer, provenance
+from training.errors import DataError, PublishError
+from training.hub.sync import Files, add_options, push, tell
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -26,20 +26,21 @@ from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedConfig
 
 from training.data.augment import AugmentArguments
 from training.data.labels import FERPLUS_EMOTIONS, majority_label
-from training.data.load import DataError, load_fer, provenance
+from training.data.load import load_fer, provenance
 from training.data.torch_datasets import ProcessedPixels, TrainingPixels, as_is, side
-from training.evaluation.metrics import MetricError, training_metrics
+from training.errors import DataError, MetricError, PublishError, RecipeError, RunError, TeacherError
+from training.evaluation.metrics import training_metrics
+from training.files import write_text
 from training.hub.push_run import check_push, push_run
-from training.hub.sync import PublishError, tell
-from training.learning.arguments import DataArguments, RecipeError, TrainingArguments, parse_arguments
+from training.hub.sync import tell
+from training.learning.arguments import DataArguments, TrainingArguments, parse_arguments
 from training.learning.callbacks import Stopwatch
 from training.learning.checkpoints import last_whole_checkpoint
-from training.learning.distillation import TeacherError
-from training.learning.trainer import ExpressionTrainer, TrainingError
+from training.learning.trainer import ExpressionTrainer
 from training.network.build import FERPLUS_PREFIX, ModelArguments, build_model, heads
 from training.network.depthwise import speed_up_depthwise
 from training.reporting.curves import plot_curves
-from training.reporting.report import library_versions, write_text
+from training.reporting.report import library_versions
 
 
 def commit() -> str | None:
@@ -108,7 +109,7 @@ def train(
 
     Raises:
         DataError: the data cannot be used.
-        TrainingError: the run broke off.
+        RunError: the run broke off.
     """
     output_dir = Path(args.output_dir)
     with args.main_process_first(desc="loading the dataset"):
@@ -202,11 +203,11 @@ def check_launch() -> None:
     Without a GPU `accelerate launch --num_processes 2` sets an address for the processes to meet at, then starts one.
 
     Raises:
-        TrainingError: see above.
+        RunError: see above.
     """
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
     if launched and not any(name in os.environ for name in ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK")):
-        raise TrainingError(
+        raise RunError(
             "several processes were asked for, but without a GPU accelerate started one, as it does unless told "
             "otherwise. Use accelerate launch --multi_gpu --num_processes N -m training.train ... (on CPUs, too)."
         )
@@ -226,7 +227,7 @@ def main(argv: list[str] | None = None) -> None:
             sys.stdout.write("".join(f"{name:32s}{value:10.4f}\n" for name, value in sorted(metrics.items())))
             if pushed:
                 tell(push_run(Path(args.output_dir), data_args, args), dry_run=False)
-    except (RecipeError, DataError, MetricError, PublishError, TeacherError, TrainingError) as error:
+    except (RecipeError, DataError, MetricError, PublishError, TeacherError, RunError) as error:
         sys.exit(f"error: {error}")
     except torch.OutOfMemoryError as error:
         sys.exit(

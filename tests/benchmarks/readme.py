@@ -9,8 +9,8 @@ import json
 from typing import Any
 
 from tests.benchmarks.record import RESULTS, ROOT, describe
+from training.files import write_text
 from training.reporting.readme import with_block
-from training.reporting.report import write_text
 
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from training.reporting.report import write_text
+from training.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results.json"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from training.ablate import TrialError, main, read_trials, table
+from training.ablate import main, read_trials, table
+from training.errors import AblationError
 from training.learning.arguments import recipe_flags
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +64,7 @@ def test_broken_run_is_told_and_nothing_is_made_up(tiny_csv: Path, tmp_path: Pat
 @pytest.mark.parametrize("content", ["", "[]", '{"recipe": {}}', '{"recipe": {}, "trials": {}}'])
 def test_bad_file_is_refused_by_name(tmp_path: Path, content: str) -> None:
     (tmp_path / "bad.json").write_text(content)
-    with pytest.raises(TrialError, match=r"bad\.json: expected"):
+    with pytest.raises(AblationError, match=r"bad\.json: expected"):
         read_trials(tmp_path / "bad.json")
 
 

@@ -5,7 +5,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from tests.support.tiny_run import make_run
-from training.card import CardError, main, render_card
+from training.card import main, render_card
+from training.errors import CardError
 from training.package import PackageArguments, package
 from training.reporting.report import load_report, write_report
 

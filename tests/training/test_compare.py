@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from tests.support.tiny_run import make_run
-from training.compare import CompareError, compare, main, mcnemar, open_contender
+from training.compare import compare, main, mcnemar, open_contender
 from training.data.labels import EMOTIONS
 from training.data.load import load_fer
+from training.errors import CompareError
 from training.evaluate import evaluate_model
 from training.network.build import load_model
 

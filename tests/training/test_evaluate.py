@@ -13,11 +13,12 @@ from tests.support.tiny_run import make_run
 from training import evaluate as module
 from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS
 from training.data.load import load_fer
+from training.errors import EvaluationError, ReportError
 from training.evaluate import EvaluateArguments, evaluate, evaluate_model, main
 from training.evaluation.metrics import softmax
-from training.evaluation.predictions import EvaluationError, predict
+from training.evaluation.predictions import predict
 from training.network.build import load_model
-from training.reporting.report import ReportError, find_result, load_report
+from training.reporting.report import find_result, load_report
 
 CURVES = ("roc", "precision_recall", "reliability", "coverage")
 

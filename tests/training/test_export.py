@@ -10,7 +10,8 @@ import pytest
 from gradio_ui.recognition import Classifier
 from tests.support.tiny_run import make_run
 from training import export as module
-from training.export import OPSET, ExportArguments, ExportError, Variant, export, main, refusal_of
+from training.errors import ExportError
+from training.export import OPSET, ExportArguments, Variant, export, main, refusal_of
 from training.network.build import load_model
 
 

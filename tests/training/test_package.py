@@ -12,16 +12,11 @@ from tests.support.tiny_run import make_run
 from training import package as module
 from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS
 from training.data.load import load_fer
+from training.errors import PackageError
 from training.evaluate import EvaluateArguments, evaluate
 from training.evaluate import main as evaluate_main
 from training.learning.arguments import parse_arguments
-from training.package import (
-    PackageArguments,
-    PackageError,
-    check,
-    main,
-    package,
-)
+from training.package import PackageArguments, check, main, package
 from training.publish_dataset import dataset_files
 from training.reporting.provenance import energy_of
 from training.reporting.report import load_report

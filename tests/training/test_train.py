@@ -21,10 +21,9 @@ from transformers import (
 )
 
 from training.data.augment import AugmentArguments, augment
-from training.data.load import DataError
-from training.learning.arguments import RecipeError, parse_arguments
+from training.errors import DataError, RecipeError, RunError
+from training.learning.arguments import parse_arguments
 from training.learning.checkpoints import MANIFEST, last_whole_checkpoint
-from training.learning.trainer import TrainingError
 from training.train import class_weight, main, train
 
 TINY = "--hidden_sizes 8 16 --depths 1 1 --patch_size 4 --per_device_train_batch_size 14 --logging_steps 1".split()
@@ -199,14 +198,14 @@ def test_full_disk_is_named_and_keeps_the_older_checkpoint(
         save_file(*args)
 
     monkeypatch.setattr(module, "save_file", full)
-    with pytest.raises(TrainingError, match=r"No space left on device.*resume_from_checkpoint"):
+    with pytest.raises(RunError, match=r"No space left on device.*resume_from_checkpoint"):
         run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--ema_decay", 0.9, "--save_total_limit", 1)
     monkeypatch.undo()
     assert last_whole_checkpoint(tmp_path).name == "checkpoint-4"
 
 
 def test_nan_loss_stops_the_run_and_names_step_and_checkpoint(tiny_csv: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"loss became nan by step \d+.*learning_rate"):
+    with pytest.raises(RunError, match=r"loss became nan by step \d+.*learning_rate"):
         run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--learning_rate", 1e30, "--max_grad_norm", 0)
 
 

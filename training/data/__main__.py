@@ -10,7 +10,8 @@ import json
 import sys
 from collections import Counter
 
-from training.data.load import DataError, load_fer, provenance
+from training.data.load import load_fer, provenance
+from training.errors import DataError
 
 
 def main() -> None:

@@ -8,18 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from training.data.labels import VOTES
-from training.data.readers import (
-    SPLITS,
-    DataError,
-    Row,
-    RowError,
-    Source,
-    cell,
-    emotion_name,
-    kaggle_row,
-    read_picture,
-    split_name,
-)
+from training.data.readers import SPLITS, Row, Source, cell, emotion_name, kaggle_row, read_picture, split_name
+from training.errors import DataError, RowError
 
 IMAGE_COLUMNS = ("image", "img", "img_bytes", "image_bytes")
 LABEL_COLUMNS = ("label", "labels", "emotion", "emotions", "expression")

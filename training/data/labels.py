@@ -6,6 +6,8 @@ folders number them alphabetically.
 
 import numpy as np
 
+from training.errors import LabelError
+
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """The seven FER-2013 classes. A class's index here is its code in the Kaggle CSV."""
 
@@ -26,10 +28,6 @@ _SPELLINGS = {
     "contempt": ("contemptuous",),
 }
 _CANONICAL = {spelling: name for name, others in _SPELLINGS.items() for spelling in (name, *others)}
-
-
-class LabelError(ValueError):
-    """A label name belongs to none of the known expressions."""
 
 
 def canonical_label(name: str) -> str:

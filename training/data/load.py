@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS, VOTES, LabelError, canonical_label
-from training.data.readers import SPLITS, DataError, RowError, Source, open_source, read_csv, split_name
+from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS, VOTES, canonical_label
+from training.data.readers import SPLITS, Source, open_source, read_csv, split_name
+from training.errors import DataError, LabelError, RowError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.data.labels import EMOTIONS, LabelError, canonical_label
+from training.data.labels import EMOTIONS, canonical_label
+from training.errors import DataError, LabelError, RowError
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SPLITS = {
@@ -26,18 +27,6 @@ SPLITS = {
 }
 KAGGLE_COLUMNS = ("emotion", "pixels")
 SIDE = 48  # pixels: the Kaggle CSV holds SIDE * SIDE grey values a row
-
-
-class DataError(ValueError):
-    """A dataset cannot be used. The message names the file and row, what was expected and what came."""
-
-
-class RowError(DataError):
-    """One row or picture cannot be used; `--skip_bad_rows` drops it and counts it under `reason`."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,10 @@ import numpy as np
 from datasets import Features, List, Value
 from sklearn import metrics as sk
 
+from training.errors import MetricError
+
 HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc_ovr_macro", "nll", "brier", "ece")
 ECE_BINS = 15
-
-
-class MetricError(ValueError):
-    """Probabilities or references no metric can be computed from: NaN, wrong shape, empty, not a distribution."""
 
 
 class UndefinedMetricWarning(UserWarning):

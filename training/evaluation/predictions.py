@@ -18,10 +18,7 @@ from transformers import BaseImageProcessor, PreTrainedModel
 from transformers.image_utils import load_image
 
 from training.data.labels import FERPLUS_EMOTIONS, canonical_label, majority_label
-
-
-class EvaluationError(ValueError):
-    """A model and a dataset that do not fit: no such split, or not one picture with a label the model knows."""
+from training.errors import EvaluationError
 
 
 @dataclass(frozen=True)

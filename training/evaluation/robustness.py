@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from training.errors import EvaluationError
 from training.evaluation.metrics import Accuracy, BalancedAccuracy, MacroF1, compute, softmax
 from training.reporting.plot_style import BLUE, MUTED, Drawing, new_figure, styled
 
@@ -145,7 +146,7 @@ def robustness(
     """
     from tqdm.auto import tqdm
 
-    from training.evaluation.predictions import EvaluationError, labels_of, predict
+    from training.evaluation.predictions import labels_of, predict
 
     if count is not None and count < 1:
         raise EvaluationError(f"robustness_pictures: expected at least 1, got {count}")

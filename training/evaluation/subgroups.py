@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from training.errors import SubgroupError
+
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
@@ -32,10 +34,6 @@ MAX_VALUES = 8  # a numeric column of at most so many values is taken as it is
 UNKNOWN = "unknown"
 MISSING = {"", "-", "?", "n/a", "na", "nan", "none", "null", UNKNOWN}
 RESAMPLES = 2000
-
-
-class SubgroupError(ValueError):
-    """A column to group by that the dataset does not have."""
 
 
 def read_columns(pictures: Dataset, names: Sequence[str]) -> dict[str, list[Any]]:

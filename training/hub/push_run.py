@@ -10,7 +10,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.hub.sync import Published, PublishError, explained, push
+from training.errors import CardError, EvaluationError, LabelError, PackageError, PublishError, SurgeryError
+from training.hub.sync import Published, explained, push
 
 if TYPE_CHECKING:
     from training.learning.arguments import DataArguments, TrainingArguments
@@ -47,11 +48,7 @@ def push_run(run: Path, data_args: DataArguments, args: TrainingArguments) -> Pu
         PublishError: the run cannot be packaged, or it is refused by the checks or the Hub, or the connection broke;
             the run folder is whole.
     """
-    from training.card import CardError
-    from training.data.labels import LabelError
-    from training.evaluation.predictions import EvaluationError
-    from training.network.surgery import FoldingError
-    from training.package import PackageArguments, PackageError, package
+    from training.package import PackageArguments, package
     from training.publish import package_files
 
     repo_id = str(args.hub_model_id)
@@ -60,7 +57,7 @@ def push_run(run: Path, data_args: DataArguments, args: TrainingArguments) -> Pu
     )
     try:
         folder = package(run, run / "package", arguments)
-    except (CardError, EvaluationError, FoldingError, LabelError, PackageError) as error:
+    except (CardError, EvaluationError, SurgeryError, LabelError, PackageError) as error:
         raise PublishError(f"{run} was trained, but not pushed: {error}") from error
     try:
         return push(

@@ -11,18 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.reporting.report import sha256_of
+from training.errors import PublishError
+from training.files import sha256_of
 
 KEPT = ".gitattributes"  # the Hub's own
 
 Files = Mapping[str, Path | bytes]
-
-
-class PublishError(RuntimeError):
-    """Nothing, or not all, was published: the checks failed, the Hub refused, or the connection broke.
-
-    What the Hub shows is as it was before, since all changes arrive in one commit.
-    """
 
 
 @dataclass(frozen=True)

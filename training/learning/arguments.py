@@ -13,6 +13,7 @@ from transformers import HfArgumentParser
 from transformers import TrainingArguments as HFTrainingArguments
 
 from training.data.augment import AugmentArguments
+from training.errors import RecipeError
 from training.network.build import ModelArguments
 
 
@@ -105,10 +106,6 @@ class TrainingArguments(HFTrainingArguments):
 
 
 ARGUMENTS = (DataArguments, ModelArguments, AugmentArguments, TrainingArguments)
-
-
-class RecipeError(ValueError):
-    """A recipe file cannot be used: not JSON, not an object, or with a key that no argument has."""
 
 
 def recipe_flags(path: Path) -> list[str]:

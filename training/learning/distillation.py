@@ -10,11 +10,8 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 
 from gradio_ui.recognition.backends import LUMA
 from training.data.torch_datasets import side
+from training.errors import TeacherError
 from training.network.build import output_names
-
-
-class TeacherError(ValueError):
-    """A teacher cannot teach this student; the message says which and why."""
 
 
 class Teacher:

@@ -20,6 +20,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from training.data.augment import AugmentArguments, augment, mix
 from training.data.labels import FERPLUS_EMOTIONS
 from training.data.torch_datasets import side
+from training.errors import RunError
 from training.learning.arguments import TrainingArguments
 from training.learning.callbacks import Averaging, Calm, HeadFirst, Stopwatch
 from training.learning.checkpoints import last_whole_checkpoint, mark_whole
@@ -28,10 +29,6 @@ from training.learning.distillation import Teachers
 from training.learning.optimizer import MuonWithAdamW, parameter_groups, two_phase_schedule
 
 RAW_WEIGHTS = "training_weights.safetensors"
-
-
-class TrainingError(RuntimeError):
-    """A run cannot go on: the loss is not a number, or a checkpoint cannot be written."""
 
 
 def vote_distribution(votes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -214,7 +211,7 @@ class ExpressionTrainer(Trainer):
         loss = logs.get("loss")
         if loss is not None and not math.isfinite(loss):
             last = last_whole_checkpoint(Path(self.args.output_dir))
-            raise TrainingError(
+            raise RunError(
                 f"the loss became {loss} by step {self.state.global_step}. The last good checkpoint is "
                 f"{last or 'none yet'}. Lower learning_rate (or muon_learning_rate), or set max_grad_norm, and resume."
             )
@@ -284,7 +281,7 @@ class ExpressionTrainer(Trainer):
                 state = self.model.state_dict() | {"n_averaged": self.averaging.average.n_averaged}
                 save_file({k: v.contiguous() for k, v in state.items()}, checkpoint / RAW_WEIGHTS)
         except OSError as error:
-            raise TrainingError(
+            raise RunError(
                 f"{checkpoint}: the checkpoint could not be written ({error.strerror}). Free some disk space and "
                 "resume with --resume_from_checkpoint true; older checkpoints are untouched."
             ) from error

@@ -8,13 +8,10 @@ import torch
 from transformers import PreTrainedModel
 
 from gradio_ui.recognition.backends import LUMA
+from training.errors import SurgeryError
 
 if TYPE_CHECKING:
     from training.evaluation.calibration import Scaling
-
-
-class FoldingError(ValueError):
-    """A model that cannot be rewritten as asked; the message says what it has."""
 
 
 def fold_grey_stem(model: PreTrainedModel) -> PreTrainedModel:
@@ -30,11 +27,11 @@ def fold_grey_stem(model: PreTrainedModel) -> PreTrainedModel:
         The same model, with `config.num_channels` 3.
 
     Raises:
-        FoldingError: if the stem is not a convolution over one channel.
+        SurgeryError: if the stem is not a convolution over one channel.
     """
     stem = next((module for module in model.modules() if isinstance(module, torch.nn.Conv2d)), None)
     if stem is None or stem.in_channels != 1:
-        raise FoldingError(f"expected a model whose first convolution takes 1 channel, got {stem}")
+        raise SurgeryError(f"expected a model whose first convolution takes 1 channel, got {stem}")
     # (out, 1, h, w) -> (out, 3, h, w)
     stem.weight = torch.nn.Parameter(stem.weight.detach() * stem.weight.new_tensor(LUMA).view(1, 3, 1, 1))
     stem.in_channels = len(LUMA)
@@ -57,7 +54,7 @@ def select_head(model: PreTrainedModel, head: str) -> PreTrainedModel:
         The same model; `id2label` and `label2id` name that head's outputs, and the stock class serves it.
 
     Raises:
-        FoldingError: if the model has no such head.
+        SurgeryError: if the model has no such head.
     """
     linear = _classifier(model)
     names = {int(i): name for i, name in (model.config.id2label or {}).items()}
@@ -68,7 +65,7 @@ def select_head(model: PreTrainedModel, head: str) -> PreTrainedModel:
         if name.startswith(prefix) and "/" not in name.removeprefix(prefix)
     }
     if not rows:
-        raise FoldingError(f"the model has no head {head!r}; its outputs are {', '.join(names.values())}")
+        raise SurgeryError(f"the model has no head {head!r}; its outputs are {', '.join(names.values())}")
     index = list(rows.values())
     linear.weight = torch.nn.Parameter(linear.weight.detach()[index].clone())
     linear.bias = torch.nn.Parameter(linear.bias.detach()[index].clone())
@@ -90,14 +87,14 @@ def fold_scaling(model: PreTrainedModel, scaling: Scaling) -> PreTrainedModel:
         The same model; `config.calibration` holds `temperature` and `bias` by label.
 
     Raises:
-        FoldingError: if the model is calibrated already, or a temperature is not a positive number.
+        SurgeryError: if the model is calibrated already, or a temperature is not a positive number.
     """
     linear = _classifier(model)
     if getattr(model.config, "calibration", None):
-        raise FoldingError("expected a model that is not calibrated yet; package the run, not a package")
+        raise SurgeryError("expected a model that is not calibrated yet; package the run, not a package")
     temperature, bias = (linear.bias.new_tensor(values) for values in (scaling.temperature, scaling.bias))
     if not (temperature.isfinite() & (temperature > 0) & bias.isfinite()).all():
-        raise FoldingError(f"expected temperatures above 0 and finite biases, got {scaling}")
+        raise SurgeryError(f"expected temperatures above 0 and finite biases, got {scaling}")
     with torch.no_grad():
         linear.weight.div_(temperature[:, None])
         linear.bias.div_(temperature).add_(bias)
@@ -114,5 +111,5 @@ def _classifier(model: PreTrainedModel) -> torch.nn.Linear:
     if isinstance(linear, torch.nn.Sequential):  # RegNet's: flatten, then a linear layer
         linear = linear[-1]
     if not isinstance(linear, torch.nn.Linear):
-        raise FoldingError(f"expected {type(model).__name__}.classifier to be one linear layer, got {linear}")
+        raise SurgeryError(f"expected {type(model).__name__}.classifier to be one linear layer, got {linear}")
     return linear

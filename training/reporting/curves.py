@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from training.errors import ReportError
 from training.reporting.plot_style import BLUE, GREEN, MUTED, ORANGE, Drawing, new_figure, save, styled
-from training.reporting.report import ReportError
 
 LOG = "trainer_state.json"
 MOST_POINTS = 400  # of a line; more cannot be seen, and weigh

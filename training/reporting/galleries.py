@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from training.errors import ReportError
 from training.evaluation.metrics import softmax
 from training.reporting.plot_style import Drawing, new_figure, styled, write_figures
-from training.reporting.report import ReportError
 
 if TYPE_CHECKING:
     from training.evaluation.predictions import Predictions

@@ -9,8 +9,9 @@ from typing import Any
 
 from transformers import TrainingArguments as HFTrainingArguments
 
+from training.errors import ReportError
 from training.learning.arguments import TrainingArguments
-from training.reporting.report import ReportError, publishable
+from training.reporting.report import publishable
 
 NOT_RECIPE = {"output_dir", "report_to", "debug", "do_eval", "use_cpu", "dataloader_pin_memory"}  # this machine's
 WATTS_PER_CORE = 12.0  # assumed of a busy core with its share of memory and power supply; nothing was metered

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 from training.card import place_of
-from training.reporting.report import ReportError, format_cell, load_report, write_text
+from training.errors import ReportError
+from training.files import write_text
+from training.reporting.report import format_cell, load_report
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"

@@ -21,7 +21,6 @@ whose exact pixels occur in train). Metrics are in 0-1, nll and vote_cross_entro
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -29,13 +28,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from training.errors import ReportError
+from training.files import write_text
+
 SCHEMA_VERSION = 1
 KEYS = ("head", "split", "tta", "subset")
 LIBRARIES = ("torch", "transformers", "datasets", "evaluate", "scikit-learn", "numpy", "pillow")
-
-
-class ReportError(ValueError):
-    """A report that cannot be read or used: not JSON, of another schema, or without the result asked for."""
 
 
 def load_report(path: str | Path) -> dict[str, Any]:
@@ -57,18 +55,6 @@ def load_report(path: str | Path) -> dict[str, Any]:
 def write_report(report: dict[str, Any], path: str | Path) -> None:
     """Write a report whole or not at all, without the folders of the machine it was made on."""
     write_text(json.dumps(publishable(report), indent=1, allow_nan=False) + "\n", path)
-
-
-def write_text(text: str, path: str | Path) -> None:
-    """Write a text file whole or not at all: a temporary sibling, then rename."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -117,12 +103,6 @@ def find_result(
     """The one result of these keys, or None."""
     wanted = (head, split, tta, subset)
     return next((r for r in report["results"] if tuple(r[key] for key in KEYS) == wanted), None)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def library_versions() -> dict[str, str]:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS, VOTES, LabelError, canonical_label, majority_label
+from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS, VOTES, canonical_label, majority_label
+from training.errors import LabelError
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from PIL import Image
 
 from tests.support.dataset_fixtures import face, write_csv
 from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS, VOTES, majority_label
-from training.data.load import DataError, duplicates_of, load_fer, pixel_hash, provenance
+from training.data.load import duplicates_of, load_fer, pixel_hash, provenance
+from training.errors import DataError
 
 
 def contents(data: datasets.DatasetDict) -> dict[str, Counter]:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.support.dataset_fixtures import face, write_csv
-from training.data.load import DataError, load_fer, provenance
+from training.data.load import load_fer, provenance
+from training.errors import DataError
 
 BAD_ROWS = {
     "pixel count": (1, "1 2 3", "expected 2304 pixels, found 3"),

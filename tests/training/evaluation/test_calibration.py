@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from training.data.labels import EMOTIONS
+from training.errors import MetricError
 from training.evaluation.bootstrap import ece_biases
 from training.evaluation.calibration import Scaling, calibrate, fit_scaling, fit_temperature
-from training.evaluation.metrics import MetricError, softmax, vote_cross_entropy
+from training.evaluation.metrics import softmax, vote_cross_entropy
 
 TEMPERATURE = np.array([2.5, 1.5, 2, 3, 2, 2.5, 1.8])
 BIAS = np.array([0.4, -0.4, 0, 0.3, -0.3, 0, 0])

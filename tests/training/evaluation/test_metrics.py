@@ -6,11 +6,11 @@ import pytest
 from scipy.stats import entropy
 from sklearn import metrics as sk
 
+from training.errors import MetricError
 from training.evaluation.metrics import (
     Accuracy,
     ExpectedCalibrationError,
     MacroF1,
-    MetricError,
     UndefinedMetricWarning,
     compute,
     softmax,

@@ -4,7 +4,8 @@ from skimage.data import astronaut
 
 from tests.support.tiny_run import make_run
 from training.data.load import load_fer
-from training.evaluation.predictions import EvaluationError, classify
+from training.errors import EvaluationError
+from training.evaluation.predictions import classify
 from training.evaluation.robustness import CORRUPTIONS, robustness, robustness_figure
 from training.network.build import load_model
 

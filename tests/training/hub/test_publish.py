@@ -12,7 +12,8 @@ from huggingface_hub import HfApi, ModelCard
 from tests.support.hub_api import is_lfs
 from tests.support.hub_fixtures import Client, files_of
 from tests.support.hub_server import Fault, HubServer
-from training.hub.sync import PublishError, push
+from training.errors import PublishError
+from training.hub.sync import push
 from training.publish import check_package, main, package_files, version
 
 REPO = "tester/faces"

@@ -12,7 +12,8 @@ from tests.support.hub_fixtures import Client
 from tests.support.hub_server import Fault, HubServer
 from training import publish_dataset
 from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS, VOTES
-from training.data.load import DataError, load_fer, provenance
+from training.data.load import load_fer, provenance
+from training.errors import DataError
 from training.publish_dataset import main
 
 REPO = "tester/fer"

@@ -9,7 +9,8 @@ from huggingface_hub import HfApi, SpaceCard
 
 from tests.support.hub_fixtures import Client, files_of
 from tests.support.hub_server import Fault, HubServer
-from training.hub.sync import PublishError, push
+from training.errors import PublishError
+from training.hub.sync import push
 from training.publish import main, space_files
 
 ARGUMENTS = ["--space", "tester/space", "--model", "tester/faces"]

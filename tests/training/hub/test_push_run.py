@@ -11,7 +11,8 @@ from tests.support.hub_fixtures import Client
 from tests.support.hub_server import Fault, HubServer
 from training import publish, publish_dataset
 from training.data.labels import EMOTIONS
-from training.data.load import DataError, load_fer
+from training.data.load import load_fer
+from training.errors import DataError
 from training.train import main
 
 DATASET, REPO = "tester/fer", "tester/run"

@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 
 from tests.training.test_train import run_tiny, weights
 from training.data.labels import EMOTIONS
-from training.learning.distillation import Teacher, TeacherError, Teachers
+from training.errors import TeacherError
+from training.learning.distillation import Teacher, Teachers
 from training.network.build import ModelArguments, build_model, heads
 
 CPU = torch.device("cpu")

@@ -11,8 +11,9 @@ from transformers import (
 
 from gradio_ui.recognition.backends import LUMA
 from tests.support.tiny_run import NAMES
+from training.errors import SurgeryError
 from training.evaluation.calibration import Scaling
-from training.network.surgery import FoldingError, fold_grey_stem, fold_scaling, select_head
+from training.network.surgery import fold_grey_stem, fold_scaling, select_head
 
 
 def tiny(kind: str, channels: int = 1):
@@ -42,7 +43,7 @@ def test_widened_stem_sees_luma(kind, tmp_path):
 
 
 def test_colour_stem_is_refused():
-    with pytest.raises(FoldingError, match="takes 1 channel"):
+    with pytest.raises(SurgeryError, match="takes 1 channel"):
         fold_grey_stem(tiny("convnext", channels=3))
 
 
@@ -60,7 +61,7 @@ def test_selected_head_gives_its_rows(head, rows, tmp_path):
 
 def test_missing_head_is_named():
     model = select_head(tiny("convnext"), "fer2013")
-    with pytest.raises(FoldingError, match="no head 'ferplus'; its outputs are angry, disgust"):
+    with pytest.raises(SurgeryError, match="no head 'ferplus'; its outputs are angry, disgust"):
         select_head(model, "ferplus")
 
 
@@ -74,7 +75,7 @@ def test_scaling_is_folded_in_and_recorded(tmp_path):
         np.testing.assert_allclose(saved(pixels).logits.numpy(), expected, atol=1e-6)
     assert saved.config.calibration["temperature"]["angry"] == 0.5
     assert saved.config.calibration["bias"]["neutral"] == 1.0
-    with pytest.raises(FoldingError, match="not calibrated yet"):
+    with pytest.raises(SurgeryError, match="not calibrated yet"):
         fold_scaling(saved, scaling)
-    with pytest.raises(FoldingError, match="expected temperatures above 0"):
+    with pytest.raises(SurgeryError, match="expected temperatures above 0"):
         fold_scaling(select_head(tiny("convnext"), "fer2013"), Scaling(np.zeros(7), np.zeros(7)))

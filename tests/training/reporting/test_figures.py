@@ -8,11 +8,11 @@ from sklearn import metrics as sk
 
 from gradio_ui.recognition.palette import COLORS
 from training.data.labels import FERPLUS_EMOTIONS
-from training.evaluation.metrics import MetricError, compute, softmax
+from training.errors import MetricError, ReportError
+from training.evaluation.metrics import compute, softmax
 from training.reporting.curves import curves, plot_curves, read_log
 from training.reporting.figures import coverage, draw_figures, reliability, roc_curves
 from training.reporting.plot_style import write_figures
-from training.reporting.report import ReportError
 
 LABELS = FERPLUS_EMOTIONS
 NAMES = ["confusion_matrix", "per_class", "roc", "precision_recall", "reliability", "coverage"]
