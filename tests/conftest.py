@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = [
-    "tests.support.app_fixtures",
     "tests.support.browser",
+    "tests.support.app_fixtures",
     "tests.support.dataset_fixtures",
     "tests.support.hub_fixtures",
     "tests.support.model_fixtures",

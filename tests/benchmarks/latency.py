@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from PIL import Image
 
 from gradio_ui.recognition import Classifier, Detector, EmotionRecognizer, ModelSource, load_detector
 from gradio_ui.recognition.backends import ONNX_FILE, OnnxBackend
+from tests.benchmarks.app import running_app
 from tests.benchmarks.pictures import face_crops, group_frame, portrait_frame
 from tests.benchmarks.record import ROOT, describe, machine, record, seconds
 from training.export import QUANTIZED_FILE
 
-PATIENCE = 120  # seconds for the app to answer
 COLD = """
 import sys, numpy
 from gradio_ui.recognition import EmotionRecognizer, load_detector
@@ -131,37 +127,12 @@ def measure_start(model: Path, detector_path: str, starts: int) -> list[Row]:
             start = time.perf_counter()
             subprocess.run(command, cwd=ROOT, check=True)
             engine.values.append(time.perf_counter() - start)
-            with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-                port = probe.getsockname()[1]
-            command = [sys.executable, "app.py", "--port", str(port), "--model", str(model)]
             start = time.perf_counter()
-            app = subprocess.Popen(
-                [*command, "--detector", detector_path or "auto"], cwd=ROOT, stdout=subprocess.DEVNULL
-            )
-            try:
-                wait_for(f"http://127.0.0.1:{port}/", app, start)
+            with running_app("--model", str(model), "--detector", detector_path or "auto") as (url, app):
                 answer.values.append(time.perf_counter() - start)
-                Client(f"http://127.0.0.1:{port}", verbose=False).predict(
-                    handle_file(picture), False, api_name="/recognize"
-                )
-                memory.values.append(psutil.Process(app.pid).memory_info().rss / 1e6)
-            finally:
-                app.terminate()
-                app.wait()
+                Client(url, verbose=False).predict(handle_file(picture), False, api_name="/recognize")
+                memory.values.append(app.memory_info().rss / 1e6)
     return [engine, answer, memory]
-
-
-def wait_for(url: str, app: subprocess.Popen, start: float) -> None:
-    """Returns when the page answers."""
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=PATIENCE).close()
-        except OSError:
-            if app.poll() is not None or time.perf_counter() - start > PATIENCE:
-                sys.exit("error: app.py does not start")
-            time.sleep(0.02)
-        else:
-            return
 
 
 def format_rows(rows: list[Row]) -> str:

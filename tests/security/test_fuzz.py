@@ -64,7 +64,7 @@ def bounded_memory() -> Iterator[None]:
 
 @st.composite
 def damaged(draw: st.DrawFn, files: list[bytes]) -> bytes:
-    """A sound file after up to three kinds of damage: bytes changed, taken out, put in, repeated, or the end cut off."""
+    """A sound file with up to three damages: bytes changed, taken out, put in or repeated, or the end cut off."""
     data = bytearray(draw(st.sampled_from(files)))
     random = Random(draw(st.integers(0, 2**32)))  # noqa: S311 - Hypothesis's own draws favor the first bytes
     for _ in range(random.choice((0, 1, 1, 1, 2, 3))):
