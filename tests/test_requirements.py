@@ -22,6 +22,7 @@ INDIRECT = {
     "pytest-timeout": "pytest",
     "pytest-xdist": "pytest",
     "ipykernel": "nbclient runs the notebooks in it",
+    "pip-audit": "make audit",
     "ruff": "make quality",
     "mypy": "make quality",
 }
