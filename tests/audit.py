@@ -1,4 +1,4 @@
-"""Known vulnerabilities of the installed libraries, by pip-audit; without a network, a note that they were not checked.
+"""Known vulnerabilities of the installed libraries, by pip-audit; a note where the network does not allow the check.
 
     make audit
 
