@@ -5,11 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 JS := tests/javascript
 
-# A part that broke off is run again alone: make benchmark PARTS=peers. The long ones: PARTS="webcam video". `fer` is compared where FER_PYTHON has it.
+# A part that broke off is run again alone: make benchmark PARTS=peers. The long ones: PARTS="webcam video soak".
+# `fer` is compared where FER_PYTHON has it.
 PARTS ?= latency peers scaling training_speed
 FER_PYTHON ?= $(BIN)/python
 
-.PHONY: app test quality style benchmark reproduce-fer2013 reproduce-ferplus clean
+# Test processes: one a core, at most four, since each loads its own PyTorch. WORKERS=0 runs all tests in one.
+WORKERS ?= logical
+
+.PHONY: app test quality style audit mutants benchmark reproduce-fer2013 reproduce-ferplus
 
 # The stamps remember what was installed, so that a second run starts at once.
 $(VENV)/.app: requirements.txt
@@ -29,7 +33,20 @@ $(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json
 	@npm ci --prefix $(JS) --ignore-scripts --no-audit --no-fund --loglevel=error || echo "transformers.js was not installed"
 
 test: $(VENV)/.dev $(JS)/node_modules/.package-lock.json
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadgroup
+
+# Looks the installed versions up in the database of known vulnerabilities; says so where that cannot be reached.
+audit: $(VENV)/.dev
+	$(BIN)/python -m tests.audit
+
+# Plants faults in the code one at a time and prints those that no test notices; hours for all, minutes for one module:
+# make mutants AREA=gradio_ui/recognition/crop.py
+$(VENV)/.mutants: tests/requirements-mutants.txt $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+mutants: $(VENV)/.mutants
+	$(BIN)/python -m tests.mutants $(AREA)
 
 quality: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -40,8 +57,8 @@ style: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The published weights anew, from the raw CSV files: the networks that a recipe starts from or is taught by, then the
-# packages. It takes hours on a CPU, and goes on where it was stopped. FLAGS go to every training run.
+# Reproduces the published weights from the raw CSV files: the networks that a recipe starts from or is taught by, then
+# the packages. It takes hours on a CPU, and resumes where it was stopped. FLAGS go to every training run.
 # `make reproduce-fer2013 DATASET=fer2013.csv FERPLUS=fer2013new.csv`
 DATASET ?= fer2013.csv
 FERPLUS ?= fer2013new.csv

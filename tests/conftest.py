@@ -1,12 +1,17 @@
 """Fixtures that several test modules share. Everything runs offline on a CPU."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+# Beside other test processes, one thread each: more would only wait for one another. Read when PyTorch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 pytest_plugins = [
+    "tests.support.browser",  # first: the next one imports it, and then its assertions could not be rewritten
     "tests.support.app_fixtures",
-    "tests.support.browser",
     "tests.support.dataset_fixtures",
     "tests.support.hub_fixtures",
     "tests.support.model_fixtures",
@@ -14,15 +19,23 @@ pytest_plugins = [
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, and all that drive a browser in another, one after the other."""
+    for item in items:
+        group = "browser" if item.get_closest_marker("browser") else item.path.relative_to(ROOT).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The root of the repository."""
+    """Return the root of the repository."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with the real data beside the checkout; tests that need it skip where it is absent."""
+    """Return the folder with the real data beside the checkout; skip the test where it is absent."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
         pytest.skip("the real data is not beside the checkout")

@@ -58,14 +58,3 @@ def test_wrong_environment_is_one_line(root: Path, environ: dict[str, str]) -> N
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert "from 1 to 65535" in result.stderr
-
-
-def test_import_costs_nothing(root: Path) -> None:
-    code = (
-        "import os, sys, app, gradio_ui.settings; before = dict(os.environ);"
-        "heavy = {'torch', 'transformers', 'cv2', 'gradio'} & set(sys.modules);"
-        "assert not heavy, heavy; import gradio_ui.views.face_labels, gradio_ui.views.html;"
-        "assert 'gradio' not in sys.modules and before == dict(os.environ)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""The README is true: its figures are the reports', its commands and settings exist, its front matter is a Space's."""
+"""The README agrees with the program: metrics, commands, settings, links and the front matter of the Space."""
 
 import json
 import re
@@ -61,14 +61,33 @@ def test_every_setting_named_exists(readme: str, capsys: pytest.CaptureFixture[s
         assert name in manual, f"{name} is in the README but not in app.py --help"
 
 
-def test_every_make_target_and_module_named_exists(readme: str, root: Path) -> None:
+def test_every_make_target_exists(readme: str, root: Path) -> None:
     makefile = (root / "Makefile").read_text()
     for target in re.findall(r"`?make ([a-z0-9-]+)", readme):
         assert re.search(rf"^(?:[\w-]+ )*{target}\b.*:", makefile, re.MULTILINE), (
             f"make {target} is in the README only"
         )
-    for module in re.findall(r"-m ((?:training|gradio_ui|tests)[\w.]+)", readme):
-        path = root / module.replace(".", "/")
-        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
-        assert (root / link).exists(), link
+
+
+COMMAND = re.compile(r"-m ((?:training|gradio_ui|tests)(?:\.\w+)+)(?!\.?[\w$*{<])")
+
+
+def test_every_command_anywhere_exists(root: Path) -> None:
+    """Whoever names `python -m X`, in a manual, a card, a docstring or the Makefile, names a program."""
+    folders = [root / name for name in ("gradio_ui", "training", "tests", "model_card")]
+    files = [path for folder in folders for suffix in ("py", "md", "ipynb") for path in folder.rglob(f"*.{suffix}")]
+    wrong = []
+    for file in (*files, *root.glob("*.md"), root / "Makefile", root / "app.py", root / ".ci/run"):
+        for module in COMMAND.findall(file.read_text(encoding="utf-8")):
+            path = root / module.replace(".", "/")
+            program = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+            if not program.is_file() or "__main__" not in f"{program.name}{program.read_text(encoding='utf-8')}":
+                wrong.append(f"{file.relative_to(root)}: python -m {module}")
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("name", ["README.md", "tests/benchmarks/README.md"])
+def test_every_link_leads_somewhere(name: str, root: Path) -> None:
+    file = root / name
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", file.read_text(encoding="utf-8")):
+        assert (file.parent / link).exists(), link

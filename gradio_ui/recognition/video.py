@@ -296,7 +296,7 @@ def _open(path: Path) -> InputContainer:
         if path.stat().st_size == 0:
             raise VideoError(f"{name} is empty (0 bytes). Save or download it again.")
         # A path that FFmpeg cannot take for an address or an option.
-        return av.open(f"file:{path.resolve()}", container_options=_SAFE)
+        return av.open(f"file:{path.resolve()}", container_options=_SAFE, metadata_errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         raise VideoError(f"{name}: there is no such file. Check the path.") from None
     except (PermissionError, IsADirectoryError):

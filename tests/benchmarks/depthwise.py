@@ -39,7 +39,7 @@ def main() -> None:
     a, b = (statistics.median(column) for column in zip(*seconds, strict=True))
     ratio = statistics.median(x / y for x, y in seconds)
     print(f"{torch.get_num_threads()} threads, batch {BATCH}, medians of {ROUNDS} alternating steps")
-    print(f"stock {BATCH / a:.0f} pictures/s, ours {BATCH / b:.0f} pictures/s, ratio {ratio:.2f}")
+    print(f"stock {BATCH / a:.0f} images/s, ours {BATCH / b:.0f} images/s, ratio {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ Maker = Callable[[Path, Path, Sequence[np.ndarray]], None]  # float file, file t
 
 
 def static(**changes: Any) -> Maker:
-    """Static int8 as `training.export` makes it, but for these changes."""
+    """Quantize to static int8 as `training.export` makes it, but for these changes."""
     return lambda source, path, batches: quantize(source, path, batches, **changes)
 
 
@@ -48,7 +48,7 @@ def dynamic(source: Path, path: Path, _: Sequence[np.ndarray]) -> None:
 
 
 def weights_only(bits: int) -> Maker:
-    """Weights of the matrix products in blocks of 32 of so many bits; arithmetic in float."""
+    """Store the weights of the matrix products in blocks of 32 of so many bits; arithmetic in float."""
 
     def make(source: Path, path: Path, _: Sequence[np.ndarray]) -> None:
         import onnx
@@ -87,7 +87,7 @@ class AutocastBackend(TorchBackend):
 
 
 def pruned(folder: Path, share: float, path: Path, size: tuple[int, int]) -> None:
-    """Sets this share of the smallest weights of each matrix product to zero, without training after it."""
+    """Set this share of the smallest weights of each matrix product to zero, without training after it."""
     import torch
     from torch.nn.utils import prune
 

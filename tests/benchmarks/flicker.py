@@ -1,4 +1,4 @@
-"""How often the shown label changes, without and with smoothing over time.
+"""Flicker: how often the shown label changes, without and with smoothing over time.
 
 python -m tests.benchmarks.flicker talk.mp4 [--model model_card/fer2013] [--detector face_detection_yunet.onnx]
 """
@@ -20,7 +20,7 @@ TIME_CONSTANTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 def changes_per_minute(
     recognitions: list[tuple[float, Recognition]], labels: tuple[str, ...], time_constant: float
 ) -> tuple[int, float, int]:
-    """Label changes of all faces added up, the same per minute of a face in sight, and the number of face ids."""
+    """Count the label changes of all faces, the same per minute of a face in sight, and the number of face ids."""
     session = ExpressionSession(labels, time_constant)
     shown: dict[int, list[str]] = defaultdict(list)
     for seconds, recognition in recognitions:

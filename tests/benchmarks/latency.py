@@ -1,4 +1,4 @@
-"""What a picture costs, and a start: medians and 95th percentiles against the targets for two cores.
+"""Latency of an image and of a start: medians and 95th percentiles against the targets for two cores.
 
     python -m tests.benchmarks.latency [--model model_card/fer2013] [--detector yunet.onnx] [--record]
 
@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from PIL import Image
 
 from gradio_ui.recognition import Classifier, Detector, EmotionRecognizer, ModelSource, load_detector
 from gradio_ui.recognition.backends import ONNX_FILE, OnnxBackend
+from tests.benchmarks.app import running_app
 from tests.benchmarks.pictures import face_crops, group_frame, portrait_frame
 from tests.benchmarks.record import ROOT, describe, machine, record, seconds
 from training.export import QUANTIZED_FILE
 
-PATIENCE = 120  # seconds for the app to answer
 COLD = """
 import sys, numpy
 from gradio_ui.recognition import EmotionRecognizer, load_detector
@@ -42,12 +38,12 @@ recognizer(numpy.load(sys.argv[3]))
 
 @dataclass
 class Row:
-    """One figure.
+    """One measurement.
 
     Attributes:
         what: what was measured.
         unit: of the values and the target.
-        target: the most (the least where `higher` is better) that is wanted, or None for a peer.
+        target: the most (the least where `higher` is better) that the median may be, or None for a backend beside.
         values: one for each round.
     """
 
@@ -63,7 +59,7 @@ class Row:
 
     @property
     def p95(self) -> float:
-        """The value that 95 % of the rounds are at least as good as."""
+        """95th percentile; of a throughput the 5th, so that 95 % of the rounds are at least as good."""
         return float(np.percentile(self.values, 5 if self.higher else 95))
 
     @property
@@ -78,7 +74,7 @@ class Row:
 
 
 def measure_engine(model: Path, detector: Detector, rounds: int) -> list[Row]:
-    """Everything that happens in one warm process."""
+    """Measure what happens in one warm process."""
     one, six = portrait_frame(), group_frame()
     crops = face_crops(64)
     classifiers = {"torch": Classifier.from_pretrained(model, "cpu", backend="torch")}
@@ -117,11 +113,11 @@ def measure_engine(model: Path, detector: Detector, rounds: int) -> list[Row]:
 
 
 def measure_start(model: Path, detector_path: str, starts: int) -> list[Row]:
-    """New processes: the engine's first result, the app's first answer, and the app's memory after a picture."""
+    """Measure new processes: the engine's first result, the app's first answer, the app's memory after an image."""
     from gradio_client import Client, handle_file
 
     engine = Row("cold process to first result", "s", 2.5)
-    answer, memory = Row("app.py to first answer", "s", 6), Row("memory of the app after a picture", "MB", 700)
+    answer, memory = Row("app.py to first answer", "s", 6), Row("memory of the app after an image", "MB", 700)
     with tempfile.TemporaryDirectory() as scratch:
         frame, picture = Path(scratch) / "frame.npy", Path(scratch) / "frame.png"
         np.save(frame, portrait_frame())
@@ -131,41 +127,16 @@ def measure_start(model: Path, detector_path: str, starts: int) -> list[Row]:
             start = time.perf_counter()
             subprocess.run(command, cwd=ROOT, check=True)
             engine.values.append(time.perf_counter() - start)
-            with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-                port = probe.getsockname()[1]
-            command = [sys.executable, "app.py", "--port", str(port), "--model", str(model)]
             start = time.perf_counter()
-            app = subprocess.Popen(
-                [*command, "--detector", detector_path or "auto"], cwd=ROOT, stdout=subprocess.DEVNULL
-            )
-            try:
-                wait_for(f"http://127.0.0.1:{port}/", app, start)
+            with running_app("--model", str(model), "--detector", detector_path or "auto") as (url, app):
                 answer.values.append(time.perf_counter() - start)
-                Client(f"http://127.0.0.1:{port}", verbose=False).predict(
-                    handle_file(picture), False, api_name="/recognize"
-                )
-                memory.values.append(psutil.Process(app.pid).memory_info().rss / 1e6)
-            finally:
-                app.terminate()
-                app.wait()
+                Client(url, verbose=False).predict(handle_file(picture), False, api_name="/recognize")
+                memory.values.append(app.memory_info().rss / 1e6)
     return [engine, answer, memory]
 
 
-def wait_for(url: str, app: subprocess.Popen, start: float) -> None:
-    """Returns when the page answers."""
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=PATIENCE).close()
-        except OSError:
-            if app.poll() is not None or time.perf_counter() - start > PATIENCE:
-                sys.exit("error: app.py does not start")
-            time.sleep(0.02)
-        else:
-            return
-
-
 def format_rows(rows: list[Row]) -> str:
-    lines = [f"{'':34} {'median':>9} {'95 %':>9} {'target':>9}"]
+    lines = [f"{'':34} {'median':>9} {'p95':>9} {'target':>9}"]
     for row in rows:
         verdict = "" if row.target is None else f"{row.target:>9g}  {'met' if row.met else 'missed'}"
         lines.append(f"{row.what:34} {row.median:>9.2f} {row.p95:>9.2f} {verdict:16} {row.unit}")
@@ -176,9 +147,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "model_card" / "fer2013")
     parser.add_argument("--detector", default="", metavar="FILE.onnx", help="YuNet; default: as the app finds it")
-    parser.add_argument("--rounds", type=int, default=100, help="of each warm figure")
+    parser.add_argument("--rounds", type=int, default=100, help="of each warm measurement")
     parser.add_argument("--starts", type=int, default=5, help="of the engine and the app; 0 leaves them out")
-    parser.add_argument("--record", action="store_true", help="put the figures into results.json")
+    parser.add_argument("--record", action="store_true", help="keep the results in results.json")
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # or PyTorch's threads would spin into the next backend's turn
     measured_on = machine()

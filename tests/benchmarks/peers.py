@@ -1,11 +1,11 @@
-"""Against what people use instead, on the same pictures, taking turns: ours, the `fer` package, a ViT-B/16 pipeline.
+"""Comparison with what people use instead, on the same images in turn: ours, `fer`, a ViT-B/16 pipeline.
 
     python -m tests.benchmarks.peers [--pictures FOLDER] [--fer_python other/.venv/bin/python] [--record]
 
 Each peer runs in a process of its own, so that memory and start-up are its own. Nothing is installed: a peer that is
 not there is left out, and the table says why. `fer` (Haar cascade and mini_XCEPTION) pins other versions than ours;
 `--fer_python` names the Python of an environment that has it. The ViT has random weights, which cost the same time as
-trained ones, and classifies the whole picture: a pipeline finds no faces.
+trained ones, and classifies the whole image: a pipeline finds no faces.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Peer:
         missing: why it is not measured, or "".
         start_s: seconds from nothing to its first answer, imports included.
         megabytes: the most memory it held.
-        faces, ms: by picture; None faces for a peer that looks for none.
+        faces, ms: by image; None faces for a peer that looks for none.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Peer:
     ms: dict[str, list[float]] = field(default_factory=dict)
 
     def ask(self, picture: Path | None = None) -> dict[str, Any]:
-        """Hands it a picture and waits for the answer; without a picture, waits until it is ready."""
+        """Send an image and wait for the answer; without an image, wait until the peer is ready."""
         assert self.process.stdin is not None and self.process.stdout is not None
         if picture is not None:
             self.process.stdin.write(f"{picture}\n")
@@ -107,7 +107,7 @@ class Peer:
 
 
 def start(name: str, python: str, make: str, *arguments: str, first: Path) -> Peer:
-    """Starts a peer and waits for its first result."""
+    """Start a peer and wait for its first result."""
     began = time.perf_counter()
     process = subprocess.Popen(
         [python, "-c", "import sys\n" + make + PROTOCOL, *arguments],
@@ -127,7 +127,7 @@ def start(name: str, python: str, make: str, *arguments: str, first: Path) -> Pe
 
 
 def make_pictures(folder: Path) -> list[Path]:
-    """Writes portraits and groups, and a picture without a face."""
+    """Write portraits and groups, and an image without a face."""
     portrait = portrait_frame()
     frames = {
         "portrait 640x480": portrait,
@@ -142,7 +142,7 @@ def make_pictures(folder: Path) -> list[Path]:
 
 
 def compare(peers: list[Peer], pictures: list[Path], rounds: int) -> None:
-    """Fills in the peers' figures; in each round every peer sees every picture, one after the other."""
+    """Measure the peers; in each round every peer sees every image, one after the other."""
     for _ in range(rounds):
         for picture in pictures:
             for peer in peers:
@@ -157,7 +157,7 @@ def compare(peers: list[Peer], pictures: list[Path], rounds: int) -> None:
 
 
 def rows_of(peers: list[Peer]) -> list[dict[str, Any]]:
-    """What results.json keeps. `ratio` is a peer's time over ours, the median over the pictures."""
+    """Make the rows that results.json keeps. `ratio` is a peer's time over ours, the median over the images."""
     ours = {name: summary(values)["median"] for name, values in peers[0].ms.items()}
     rows = []
     for peer in peers:
@@ -189,7 +189,7 @@ def format_rows(rows: list[dict[str, Any]]) -> str:
         )
         for name, one in row["pictures"].items():
             faces = "-" if one["faces"] is None else one["faces"]
-            lines.append(f"  {name:24} {faces:>3} faces {one['median']:>8.1f} ms, 95 % {one['p95']:>8.1f} ms")
+            lines.append(f"  {name:24} {faces:>3} faces {one['median']:>8.1f} ms, p95 {one['p95']:>8.1f} ms")
     return "\n".join(lines)
 
 
@@ -197,10 +197,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "model_card" / "fer2013")
     parser.add_argument("--detector", default="", metavar="FILE.onnx", help="YuNet; default: as the app finds it")
-    parser.add_argument("--pictures", type=Path, help="a folder of pictures instead of the made ones")
+    parser.add_argument("--pictures", type=Path, help="a folder of images instead of the made ones")
     parser.add_argument("--fer_python", default=sys.executable, help="the Python of an environment with fer")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--record", action="store_true", help="put the figures into results.json")
+    parser.add_argument("--record", action="store_true", help="keep the results in results.json")
     options = parser.parse_args()
     measured_on = machine()
     with tempfile.TemporaryDirectory() as scratch:
@@ -208,7 +208,7 @@ def main() -> None:
         detector = str(Path(options.detector).resolve()) if options.detector else ""
         ours = ("ours (YuNet, ONNX)", sys.executable, OURS, str(options.model.resolve()), detector)
         fer = ("fer (Haar, mini_XCEPTION)", options.fer_python, FER)
-        vit = ("ViT-B/16 pipeline, whole picture", sys.executable, VIT)
+        vit = ("ViT-B/16 pipeline, whole image", sys.executable, VIT)
         peers = [start(*peer, first=pictures[0]) for peer in (ours, fer, vit)]
         try:
             if peers[0].missing:

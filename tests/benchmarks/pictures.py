@@ -1,4 +1,4 @@
-"""Pictures to measure on, all from one public-domain portrait that scikit-image carries."""
+"""Images to measure on, all made from one public-domain portrait that scikit-image carries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The speed table in the project's README, from results.json alone.
+"""The tables of tests/benchmarks/README.md and the summary in the project's README, from results.json alone.
 
 python -m tests.benchmarks.readme
 """
@@ -13,10 +13,27 @@ from training.files import write_text
 from training.reporting.readme import with_block
 
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
+TABLES = "tests/benchmarks/README.md"
+
+
+def render_summary(results: dict[str, Any]) -> str:
+    """Write what most people want to know, in one sentence.
+
+    Args:
+        results: the content of results.json, with the section `latency` at least.
+    """
+    latency = results["latency"]
+    median = {row["what"]: row["median"] for row in latency["results"]}
+    said = [f"a 640x480 image with one face takes {median['640x480 with 1 face, onnxruntime']:.0f} ms"]
+    said.append(f"the first result comes {median['cold process to first result']:.1f} s after a cold start")
+    if "webcam_1" in results:
+        said.append(f"a webcam viewer gets {results['webcam_1']['viewers'][0]['per_second']:.0f} results a second")
+    cores, processor = latency["machine"]["cores"], latency["machine"]["processor"]
+    return f"On {cores} cores ({processor}) {', '.join(said[:-1])} and {said[-1]}: [all measurements]({TABLES})."
 
 
 def render_speed(results: dict[str, Any]) -> str:
-    """Markdown of the sections that are there.
+    """Write the tables of the sections that are there, as Markdown.
 
     Args:
         results: the content of results.json, with the section `latency` at least.
@@ -25,18 +42,18 @@ def render_speed(results: dict[str, Any]) -> str:
     lines = [
         f"Measured on {describe(latency['machine'])}, {latency['date']}; medians, model `{latency['model']}`.",
         "",
-        "| what | median | 95 % within | wanted |",
+        "| what | median | p95 | target |",
         "|---|---|---|---|",
     ]
     for row in latency["results"]:
-        value, wanted = f"{row['median']:.3g} {row['unit']}", ""
+        value, target = f"{row['median']:.3g} {row['unit']}", ""
         if row["target"] is not None:
-            wanted = f"{'≥' if row['higher'] else '≤'} {row['target']:g}{'' if row['met'] else ', missed'}"
-        lines.append(f"| {row['what']} | {value} | {row['p95']:.3g} | {wanted} |")
+            target = f"{'≥' if row['higher'] else '≤'} {row['target']:g}{'' if row['met'] else ', missed'}"
+        lines.append(f"| {row['what']} | {value} | {row['p95']:.3g} | {target} |")
     if peers := results.get("peers", {}).get("results"):
         lines += [
             "",
-            "| on the same pictures | start | memory | 640x480, one face | time by ours |",
+            "| on the same images | start | memory | 640x480, one face | time by ours |",
             "|---|---|---|---|---|",
         ]
         for peer in peers:
@@ -51,19 +68,19 @@ def render_speed(results: dict[str, Any]) -> str:
     if training := results.get("training_speed"):
         lines += [
             "",
-            f"Training runs at {training['ratio']:.0%} of a bare PyTorch loop's pictures a second "
+            f"Training runs at {training['ratio']:.0%} of a bare PyTorch loop's images a second "
             f"({training['trainer_per_s']:.0f} against {training['bare_per_s']:.0f}, batch {training['batch']}).",
         ]
     return "\n".join([*lines, *over_time(results)])
 
 
 def over_time(results: dict[str, Any]) -> list[str]:
-    """Markdown of what was measured of the webcam and of videos."""
+    """Likewise for the webcam and for videos."""
     lines = []
     if webcam := [results[name] for name in sorted(results) if name.startswith("webcam_")]:
         lines += [
             "",
-            "| webcam, 640x480, browser and server on this machine | results/s | frame to overlay | 95 % within "
+            "| webcam, 640x480, browser and server on this machine | results/s | frame to overlay, median | p95 "
             "| server memory | busy before |",
             "|---|---|---|---|---|---|",
         ]
@@ -98,9 +115,10 @@ def over_time(results: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    table = render_speed(json.loads(RESULTS.read_text(encoding="utf-8")))
-    write_text(with_block(readme.read_text(encoding="utf-8"), table, BEGIN, END), readme)
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for name, block in (("README.md", render_summary(results)), (TABLES, render_speed(results))):
+        path = ROOT / name
+        write_text(with_block(path.read_text(encoding="utf-8"), block, BEGIN, END), path)
 
 
 if __name__ == "__main__":

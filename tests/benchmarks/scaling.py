@@ -1,4 +1,4 @@
-"""Time and memory as the work grows: faces, picture size, batch, length of a video, viewers; one plot for each.
+"""Time and memory as the work grows: faces, image size, batch, length of a video, viewers; one plot for each.
 
     python -m tests.benchmarks.scaling [--detector yunet.onnx] [--only faces pixels] [--record]
 
@@ -33,19 +33,19 @@ MEGAPIXELS = (0.3, 0.6, 1.2, 3, 6, 12)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 LENGTHS = (10, 20, 40)  # seconds
 VIEWERS = (1, 2, 4, 8)
-PER_VIEWER = 10  # pictures
+PER_VIEWER = 10  # images
 
 Step = tuple[float, float]  # how much work, and its time
 
 
 def median_ms(call: Callable[[], Any], rounds: int = 9) -> float:
-    """Of a warm call."""
+    """Time a warm call."""
     call()
     return 1000 * statistics.median(seconds(call) for _ in range(rounds))
 
 
 def faces(recognizer: EmotionRecognizer) -> Iterator[Step]:
-    """A picture of 1280x960 with more and more faces."""
+    """Grow the faces in an image: 1280x960 with more and more faces."""
     for count, grid in GRIDS.items():
         frame = cv2.resize(group_frame(*grid), (1280, 960), interpolation=cv2.INTER_CUBIC)
         if (found := len(recognizer(frame))) != count:
@@ -54,7 +54,7 @@ def faces(recognizer: EmotionRecognizer) -> Iterator[Step]:
 
 
 def pixels(recognizer: EmotionRecognizer) -> Iterator[Step]:
-    """The same portrait, larger and larger."""
+    """Grow the image: the same portrait, larger and larger."""
     for megapixels in MEGAPIXELS:
         scale = (1e6 * megapixels / (640 * 480)) ** 0.5
         frame = cv2.resize(portrait_frame(), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -62,14 +62,14 @@ def pixels(recognizer: EmotionRecognizer) -> Iterator[Step]:
 
 
 def batch(recognizer: EmotionRecognizer) -> Iterator[Step]:
-    """More and more crops in one forward pass; time of one of them."""
+    """Grow the batch: more and more crops in one forward pass; time of one of them."""
     for count in BATCHES:
         crops = face_crops(count)
         yield count, median_ms(lambda crops=crops: recognizer.classifier(crops)) / count
 
 
 def video(recognizer: EmotionRecognizer) -> Iterator[Step]:
-    """Longer and longer clips of 640x360, 10 frames/s analysed, table and annotated copy written; seconds."""
+    """Grow the video: longer clips of 640x360, 10 frames/s analyzed, table and annotated copy written; seconds."""
     from gradio_ui.recognition.video_analysis import VideoAnalysis
     from tests.benchmarks.video import make_clip
 
@@ -83,7 +83,7 @@ def video(recognizer: EmotionRecognizer) -> Iterator[Step]:
 
 
 def viewers(recognizer: EmotionRecognizer) -> Iterator[Step]:
-    """More and more people who send pictures of 640x480 at once, each the next one when the answer is in."""
+    """Grow the audience: more and more who send 640x480 images at once, each when the last answer is in."""
     frame = portrait_frame()
 
     def watch(_: int) -> list[float]:
@@ -115,15 +115,15 @@ class Growth:
 GROWTHS = {
     "faces": Growth(
         faces,
-        "faces in a picture of 1280x960",
-        "milliseconds a picture",
+        "faces in an image of 1280x960",
+        "milliseconds an image",
         "Flat while the search for faces outweighs their classification, then a straight line: one forward pass over "
         "all faces, each at the price of a face in a batch.",
     ),
     "pixels": Growth(
         pixels,
         "megapixels",
-        "milliseconds a picture",
+        "milliseconds an image",
         "Rises to 1.2 megapixels, where the long side reaches the 1280 pixels that faces are searched at; beyond it "
         "only reading and shrinking it grow.",
     ),
@@ -144,15 +144,15 @@ GROWTHS = {
     "viewers": Growth(
         viewers,
         "viewers at once",
-        "milliseconds a picture",
-        "One viewer has both cores for each picture; from two on the pictures share them, and the time grows in step "
-        "with the viewers while the pictures a second stay the same.",
+        "milliseconds an image",
+        "One viewer has both cores for each image; from two on the images share them, and the time grows in step "
+        "with the viewers while the images a second stay the same.",
     ),
 }
 
 
 def measure(name: str, model: str, detector: str) -> list[dict[str, float]]:
-    """The steps of one growth, in a process of its own."""
+    """Measure the steps of one growth, in a process of its own."""
     recognizer = EmotionRecognizer.from_pretrained(model, detector=load_detector(path=detector or None))
     steps, unit = [], 2**20 if sys.platform == "darwin" else 2**10
     for work, took in GROWTHS[name].run(recognizer):
@@ -162,7 +162,7 @@ def measure(name: str, model: str, detector: str) -> list[dict[str, float]]:
 
 
 def plot(growth: Growth, steps: list[dict[str, float]], path: Path) -> None:
-    """Time above, memory below, over the same work."""
+    """Plot time above and memory below, over the same work."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
 
@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--detector", default="", metavar="FILE.onnx", help="YuNet; default: as the app finds it")
     parser.add_argument("--only", nargs="+", choices=GROWTHS, default=list(GROWTHS))
     parser.add_argument("--figures", type=Path, default=Path(__file__).parent / "figures")
-    parser.add_argument("--record", action="store_true", help="put the figures into results.json")
+    parser.add_argument("--record", action="store_true", help="keep the results in results.json")
     options = parser.parse_args()
     measured_on = machine()
     print(describe(measured_on))

@@ -1,4 +1,4 @@
-"""The benchmarks' figures reach results.json and the README unchanged, and a peer that is not there is left out."""
+"""Results reach results.json and the manuals unchanged, and a peer that is not installed is left out."""
 
 import json
 import sys
@@ -11,8 +11,8 @@ from PIL import Image
 from tests.benchmarks import peers, training_speed
 from tests.benchmarks.latency import Row
 from tests.benchmarks.pictures import face_crops, group_frame, portrait_frame
-from tests.benchmarks.readme import BEGIN, END, render_speed
-from tests.benchmarks.record import RESULTS, describe, machine, record, take_turns
+from tests.benchmarks.readme import BEGIN, END, TABLES, render_speed, render_summary
+from tests.benchmarks.record import INSTRUCTIONS, RESULTS, cpuinfo, describe, machine, record, take_turns
 from tests.benchmarks.scaling import GROWTHS, plot
 
 MACHINE = {"processor": "Some CPU", "cores": 2, "memory_gb": 8.0, "system": "Linux", "busy_before": 0.02}
@@ -35,7 +35,15 @@ def test_sections_are_kept_apart(tmp_path: Path) -> None:
 def test_this_machine_is_described() -> None:
     here = machine()
     assert 0 <= here["busy_before"] <= 1
+    assert set(here["instructions"]) <= set(INSTRUCTIONS)
     assert describe(here).startswith(f"{here['cores']} cores (")
+
+
+def test_the_instruction_set_is_described() -> None:
+    text = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu avx2 amx_tile\n\nprocessor\t: 1\nflags\t\t: none\n"
+    assert (cpuinfo("model name", text), cpuinfo("flags", text)) == ("Some CPU", "fpu avx2 amx_tile")
+    assert cpuinfo("Features", text) == ""
+    assert describe(MACHINE | {"instructions": ["avx2"]}).startswith("2 cores (Some CPU, avx2), 8 GB")
 
 
 def test_tasks_take_turns() -> None:
@@ -45,7 +53,7 @@ def test_tasks_take_turns() -> None:
     assert {name: len(times) for name, times in values.items()} == {"a": 2, "b": 2}
 
 
-def test_the_readme_says_what_was_measured_and_what_was_missed() -> None:
+def test_the_tables_show_results_and_missed_targets() -> None:
     fast = Row("detect", "ms", 12.0, values=[9.0, 10.0, 11.0])
     slow = Row("throughput", "faces/s", 2000.0, higher=True, values=[700.0, 710.0, 720.0])
     beside = Row("classify, torch", "ms", None, values=[4.0])
@@ -68,13 +76,28 @@ def test_the_readme_says_what_was_measured_and_what_was_missed() -> None:
     assert "| classify, torch | 4 ms | 4 |  |" in table
 
 
+def test_the_summary_is_one_sentence() -> None:
+    rows = [
+        Row("640x480 with 1 face, onnxruntime", "ms", 18.0, values=[16.4]),
+        Row("cold process to first result", "s", 2.5),
+    ]
+    rows[1].values.append(0.52)
+    latency = {"machine": MACHINE, "results": [row.as_dict() for row in rows]}
+    said = render_summary({"latency": latency, "webcam_1": {"viewers": [{"per_second": 29.8}]}})
+    assert said.startswith(
+        "On 2 cores (Some CPU) a 640x480 image with one face takes 16 ms, the first result comes 0.5 s"
+    )
+    assert "and a webcam viewer gets 30 results a second" in said and "\n" not in said
+
+
 @pytest.mark.skipif(not RESULTS.exists(), reason="`make benchmark` has not run yet")
-def test_the_readme_is_that_of_the_results(root: Path) -> None:
-    block = (root / "README.md").read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
-    assert block == render_speed(json.loads(RESULTS.read_text(encoding="utf-8")))
+def test_the_manuals_are_those_of_the_results(root: Path) -> None:
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for name, block in (("README.md", render_summary(results)), (TABLES, render_speed(results))):
+        assert (root / name).read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip() == block, name
 
 
-def test_peers_see_the_same_pictures_and_a_missing_one_is_named(tmp_path: Path) -> None:
+def test_peers_see_the_same_and_a_missing_one_is_named(tmp_path: Path) -> None:
     pictures = [tmp_path / "black.png", tmp_path / "grey.png"]
     for value, path in zip((0, 90), pictures, strict=True):
         Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(path)

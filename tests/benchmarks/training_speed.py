@@ -1,10 +1,10 @@
-"""Pictures a second of `training.train` against a bare PyTorch loop on the same model, batch, optimiser and precision.
+"""Images a second of `training.train` against a bare PyTorch loop on the same model, batch, optimiser and precision.
 
     python -m tests.benchmarks.training_speed [--recipe training/recipes/convnext.json] [--steps 20] [--record]
 
 After each step of the trainer comes one of the bare loop, so that a busy moment meets both. The trainer's step is all
 of it: fetching the batch, augmentation, objective, averaging, logs. The bare loop has one batch in memory and does
-forward, backward and the optimiser's step. The pictures are noise, written to a scratch folder; it runs where the
+forward, backward and the optimiser's step. The images are noise, written to a scratch folder; it runs where the
 training would, on a GPU where there is one.
 """
 
@@ -35,7 +35,7 @@ WARM_UP = 3  # steps
 
 
 def write_noise(path: Path, pictures: int) -> None:
-    """A FER-2013 CSV of noise, the labels in turn."""
+    """Write a FER-2013 CSV of noise, the labels in turn."""
     rng = np.random.default_rng(0)
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -69,7 +69,7 @@ class BareLoop:
 
 
 class TakeTurns(TrainerCallback):
-    """Times the trainer's steps and puts a bare one after each."""
+    """A callback that times the trainer's steps and runs a bare one after each."""
 
     def __init__(self) -> None:
         self.bare: BareLoop
@@ -91,7 +91,7 @@ class TakeTurns(TrainerCallback):
 
 
 def measure(recipe: Path, steps: int, batch: int | None) -> dict[str, Any]:
-    """Pictures a second of both, and the median ratio of the pairs."""
+    """Measure the images a second of both, and the median ratio of the pairs."""
     turns = TakeTurns()
 
     class Timed(module.ExpressionTrainer):  # what `train` makes, with the callback behind all others
@@ -130,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, default=ROOT / "training" / "recipes" / "convnext.json")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--batch", type=int, help="pictures; default: the recipe's")
+    parser.add_argument("--batch", type=int, help="images; default: the recipe's")
     parser.add_argument("--record", action="store_true", help="put the figures into results.json")
     options = parser.parse_args()
     measured_on = machine()
@@ -138,8 +138,8 @@ def main() -> None:
     print(describe(measured_on))
     print(
         f"{result['recipe']}, {result['device']}, {result['threads']} threads, batch {result['batch']}, "
-        f"{result['steps']} alternating steps: trainer {result['trainer_per_s']} pictures/s, bare loop "
-        f"{result['bare_per_s']} pictures/s, ratio {result['ratio']:.2f} (wanted: at least 0.9)"
+        f"{result['steps']} alternating steps: trainer {result['trainer_per_s']} images/s, bare loop "
+        f"{result['bare_per_s']} images/s, ratio {result['ratio']:.2f} (target: at least 0.9)"
     )
     if options.record:
         record("training_speed", result, measured_on)

@@ -1,4 +1,4 @@
-"""The page with a fake recognizer, served on a free port."""
+"""The page with a fake recognizer, served on a free port of loopback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 @dataclass
 class FakeRecognizer:
-    """Finds a happy face where the picture's left half is not black, and a sad one where its right half is not."""
+    """A recognizer: a happy face where the left half of an image is not black, a sad one where the right is not."""
 
     source: Any = field(
         default_factory=lambda: SimpleNamespace(
@@ -62,7 +62,7 @@ class FakeRecognizer:
     def explain(
         self, picture: str, face: int, label: str, *, whole_picture: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A map whose bright half is the face's number; angry is spoken for by nothing, fear has none."""
+        """Return a map with one bright half, the left for face 0; an empty one for angry, and none for fear."""
         if label == "fear":
             raise SaliencyError("this model gives no map")
         heat = np.zeros((64, 64), np.float32)
@@ -72,7 +72,7 @@ class FakeRecognizer:
 
 
 def serve(recognizer: Any) -> Iterator[str]:
-    """Serves the page as app.py does and yields its address; instead of a recognizer it takes `Models`, too."""
+    """Serve the page as app.py does and yield its address; a `Models` may stand for the recognizer."""
     from gradio_ui.demo import build_demo, launch_options
     from gradio_ui.model_registry import Models
 
@@ -86,7 +86,7 @@ def serve(recognizer: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def gradio_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder in which Gradio keeps uploads and outputs."""
+    """Return the folder in which Gradio keeps uploads and outputs."""
     folder = tmp_path_factory.mktemp("gradio")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
@@ -105,7 +105,7 @@ def url(fake: FakeRecognizer, gradio_files: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def portrait_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The astronaut (public domain) as a file."""
+    """Write the astronaut (public domain) as a file."""
     from skimage import data
 
     path = tmp_path_factory.mktemp("pictures") / "portrait.jpg"

@@ -1,4 +1,4 @@
-"""A real Chromium with a camera, one for all tests; `tests/conftest.py` makes its fixtures known to them."""
+"""One headless Chromium with a fake camera for all tests."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The MJPEG file that Chromium's fake camera plays in a loop."""
+    """Write the MJPEG file that Chromium's fake camera plays in a loop."""
     return write_clip(tmp_path_factory.mktemp("camera") / "clip.mjpeg")
 
 
 def write_clip(path: Path) -> Path:
-    """The astronaut moving sideways, 640x480, as MJPEG."""
+    """Write the astronaut moving sideways, 640x480, as MJPEG."""
     from skimage import data
 
     portrait = Image.fromarray(data.astronaut()).resize((480, 480))
@@ -56,7 +56,7 @@ def launch_chromium(playwright: Any, *flags: str) -> Any:
 
 @pytest.fixture(scope="session")
 def browser(clip: Path) -> Iterator[Any]:
-    """Chromium with a camera that plays `clip`, allowed for every page."""
+    """Start Chromium with a camera that plays `clip`, allowed for every page."""
     if not (CHROMIUM.exists() or shutil.which(CHROMIUM.name)):
         pytest.skip("there is no /usr/bin/chromium")
     from playwright.sync_api import sync_playwright
@@ -71,7 +71,7 @@ def browser(clip: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """A fresh desktop page; a script error in it fails the test."""
+    """Open a fresh desktop page; a script error in it fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["camera"])
     page = context.new_page()
     page.set_default_timeout(30_000)

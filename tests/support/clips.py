@@ -1,4 +1,4 @@
-"""Short clips made on the spot, with sound that numpy makes."""
+"""Short synthetic clips with sound."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_clip(
     fragmented: bool = False,
     picture: np.ndarray | None = None,
 ) -> Path:
-    """Writes a clip whose frames have a bright left half and a blue level that tells their number.
+    """Write a clip whose frames have a bright left half and a blue level that encodes their number.
 
     Args:
         path: its suffix decides the kind of file.
@@ -30,7 +30,7 @@ def make_clip(
         size: (width, height).
         rotation: degrees counter-clockwise by which a player must turn it.
         sound: adds a tone over the whole length.
-        picture: (h, w, 3) uint8 RGB with even sides, shown in every frame instead; gives the size.
+        picture: (h, w, 3) uint8 RGB with even sides, shown in every frame instead; sets the size.
         fragmented: writes the index of an MP4 in pieces, so that a cut file can still be read.
     """
     if picture is not None:
@@ -65,6 +65,6 @@ def make_clip(
 
 
 def frame_times(path: Path) -> list[float]:
-    """When each frame of a file is shown, as another program would read it."""
+    """Read when each frame of a file is shown, in seconds, as another program would."""
     with av.open(str(path)) as container:
         return [round(float(frame.time), 3) for frame in container.decode(video=0)]

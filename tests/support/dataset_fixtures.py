@@ -1,4 +1,4 @@
-"""Tiny datasets in every format that `load_fer` takes, and a cache of their own for all tests of the training."""
+"""Tiny datasets in every format that `load_fer` takes, and a cache of their own."""
 
 import csv
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ VOTE_COLUMNS = "neutral happiness surprise sadness anger disgust fear contempt u
 
 @pytest.fixture(scope="session", autouse=True)
 def datasets_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keeps what the tests cache, here and in child processes, out of the user's own cache."""
+    """Keep what the tests cache, child processes included, out of the user's own cache."""
     import datasets
 
     folder = tmp_path_factory.mktemp("datasets")
@@ -27,7 +27,7 @@ def datasets_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def face(label: int, index: int) -> np.ndarray:
-    """A (48, 48) uint8 picture whose bright band gives its class away; a different one for each index."""
+    """Make a (48, 48) uint8 image whose bright band shows its class; a different one for each index."""
     pixels = np.random.default_rng(1000 * label + index).integers(0, 100, (48, 48), dtype=np.uint8)
     pixels[6 * label : 6 * label + 8] += 120
     return pixels
@@ -35,7 +35,7 @@ def face(label: int, index: int) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def faces() -> list[tuple[str, int, np.ndarray]]:
-    """84 pictures (split, label, pixels): 8 of each class to train, 2 to validate and 2 to test, classes mixed."""
+    """Make 84 images (split, label, pixels): 8 of each class to train, 2 to validate and 2 to test, classes mixed."""
     counts = {"train": range(8), "validation": range(8, 10), "test": range(10, 12)}
     return [(s, c, face(c, i)) for s, indices in counts.items() for i in indices for c in range(len(EMOTIONS))]
 
@@ -48,19 +48,19 @@ def write_csv(path: Path, rows: list[list], header: tuple[str, ...] = ("emotion"
 
 @pytest.fixture(scope="session")
 def csv_rows(faces: list) -> list[list]:
-    """The rows of the Kaggle CSV."""
+    """Make the rows of the Kaggle CSV."""
     return [[label, " ".join(map(str, pixels.ravel())), USAGES[split]] for split, label, pixels in faces]
 
 
 @pytest.fixture(scope="session")
 def tiny_csv(csv_rows: list[list], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`faces` as the Kaggle CSV."""
+    """Write `faces` as the Kaggle CSV."""
     return write_csv(tmp_path_factory.mktemp("csv") / "fer2013.csv", csv_rows)
 
 
 @pytest.fixture(scope="session")
 def tiny_votes(faces: list, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FER+ votes for `tiny_csv`: eight for the label, one for contempt, one for NF."""
+    """Write FER+ votes for `tiny_csv`: eight for the label, one for contempt, one for NF."""
     rows = []
     for index, (split, label, _) in enumerate(faces):
         counts = dict.fromkeys(VOTE_COLUMNS, 0) | {"contempt": 1, "NF": 1}
@@ -72,7 +72,7 @@ def tiny_votes(faces: list, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_folder(faces: list, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`faces` as Kaggle's folders: validation and test are merged in test/ and told apart by name."""
+    """Write `faces` as Kaggle's folders: validation and test are merged in test/; only file names differ."""
     root = tmp_path_factory.mktemp("kaggle") / "archive"
     for index, (split, label, pixels) in enumerate(faces):
         folder = root / ("train" if split == "train" else "test") / EMOTIONS[label]
@@ -83,7 +83,7 @@ def tiny_folder(faces: list, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_repo(faces: list, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`faces` as a dataset repository: parquet, alphabetical ClassLabel, a column of metadata."""
+    """Write `faces` as a dataset repository: parquet, alphabetical ClassLabel, a column of metadata."""
     from datasets import ClassLabel, Dataset, Features, Value
     from datasets import Image as ImageFeature
 
@@ -103,7 +103,7 @@ def tiny_repo(faces: list, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A per-person set: 12 people with 8 expressions each, contempt among them."""
+    """Write a per-person set: 12 people with 8 expressions each, contempt among them."""
     root = tmp_path_factory.mktemp("people")
     names = ("Anger", "Contempt", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprised")
     for person in range(12):

@@ -1,4 +1,4 @@
-"""An Inference Endpoint on loopback: what its default container does with an image-classification repository."""
+"""An Inference Endpoint on loopback: the default container for an image-classification repository."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 @contextmanager
 def serve_endpoint(folder: Path) -> Iterator[str]:
-    """Serves a model folder with the stock pipeline and yields the endpoint's address.
+    """Serve a model folder with the stock pipeline and yield the endpoint's address.
 
-    A request holds a picture, or JSON with the picture in base64 as `inputs`, and `parameters`.
+    A request holds an image, or JSON with the image in base64 as `inputs`, and `parameters`.
     """
     from PIL import Image
     from transformers import pipeline

@@ -1,4 +1,4 @@
-"""A checkpoint as other people publish theirs: a ViT fine-tuned with other tools, in the layout of its time."""
+"""A third-party checkpoint: a ViT fine-tuned with other tools, in an older layout."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")  # 
 
 
 def write_foreign(folder: Path, labels: Sequence[str] = LABELS, *, channels: int = 3, always: str = "") -> Path:
-    """Writes a tiny ViT of random weights.
+    """Write a tiny ViT of random weights.
 
     Args:
         folder: where to.
         labels: in the order of its outputs.
-        channels: of the pictures that it takes: 3, or 1 for greyscale.
-        always: the label that it gives to every picture.
+        channels: of the images that it takes: 3, or 1 for grayscale.
+        always: the label that it predicts for every image.
     """
     import torch
     from transformers import ViTConfig, ViTForImageClassification

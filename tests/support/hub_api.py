@@ -1,4 +1,4 @@
-"""What the Hub of the tests answers, call by call; `tests.support.hub_server` puts it on the network."""
+"""The answers of the local Hub, call by call; `tests.support.hub_server` serves them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Repo:
     variables: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def commit(self, ref: str, files: dict[str, bytes]) -> str:
-        """Makes a commit on top of a ref and moves the ref."""
+        """Make a commit on top of a ref and move the ref."""
         digest = repr((self.kind, self.repo_id, self.refs, len(self.commits), sorted(files.items())))
         sha = hashlib.sha1(digest.encode(), usedforsecurity=False).hexdigest()
         self.commits[sha] = files
@@ -47,7 +47,7 @@ class Repo:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """What main holds."""
+        """Return the files of main."""
         return self.commits[self.refs["main"]]
 
 
@@ -66,12 +66,12 @@ class Reply(Exception):
 
 
 def is_lfs(path: str) -> bool:
-    """Whether the Hub keeps a file outside of git."""
+    """Tell whether the Hub keeps a file in LFS."""
     return path.endswith(LFS_SUFFIXES)
 
 
 def describe(path: str, data: bytes) -> dict[str, Any]:
-    """The entry of a file in a tree."""
+    """Describe a file as an entry of a tree."""
     entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": git_hash(data)}
     if is_lfs(path):
         sha = hashlib.sha256(data).hexdigest()

@@ -1,4 +1,4 @@
-"""A Hub of their own for the tests here, and a package to publish."""
+"""A local Hub, a client of it, and a package to publish."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.support.tiny_run import make_run
 
 
 class Client:
-    """This process as a client of the Hub, and child processes with an empty cache of their own.
+    """A client of the Hub: this process, and child processes with an empty cache of their own.
 
     Attributes:
         folder: HF_HOME of the child processes.
-        waits: seconds that the client meant to wait before it tried again; in this process it does not wait.
+        waits: seconds that the client would have waited before it tried again; in this process it does not wait.
     """
 
     def __init__(self, hub: HubServer, folder: Path) -> None:
@@ -30,7 +30,7 @@ class Client:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The environment of the child processes."""
+        """Return the environment of the child processes."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "FER_"))}
         clean |= {"HF_ENDPOINT": self.hub.endpoint, "HF_TOKEN": self.hub.token, "HF_HUB_DISABLE_XET": "1"}
         return clean | {"HF_HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
@@ -38,7 +38,7 @@ class Client:
     def run(
         self, *arguments: str, cwd: Path = Path(__file__).parents[2], **environ: str
     ) -> subprocess.CompletedProcess[str]:
-        """Runs python with these arguments against the Hub."""
+        """Run Python with these arguments against the Hub."""
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=cwd,
@@ -51,14 +51,14 @@ class Client:
 
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
-    """An empty Hub."""
+    """Start an empty Hub."""
     with HubServer() as server:
         yield server
 
 
 @pytest.fixture
 def client(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """This process, logged in at the Hub, with an empty cache; HF_ENDPOINT is read at import, so it is patched in."""
+    """Log this process in at the Hub, with an empty cache; HF_ENDPOINT is read at import, so it is patched in."""
     import datasets
     import huggingface_hub
     from huggingface_hub import constants, file_download
@@ -86,7 +86,7 @@ def client(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 @pytest.fixture(scope="session")
 def published_package(tiny_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A package of a tiny model, as `training.package` writes it; not to be changed."""
+    """Make a package of a tiny model, as `training.package` writes it; tests must not change it."""
     from training.package import PackageArguments, package
 
     run = make_run(tmp_path_factory.mktemp("run"))
@@ -94,11 +94,11 @@ def published_package(tiny_csv: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """Every file of a folder by its path in it."""
+    """List every file of a folder by its path in it."""
     return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
 def package(published_package: Path, tmp_path: Path) -> Path:
-    """A copy of the package."""
+    """Copy the package."""
     return Path(shutil.copytree(published_package, tmp_path / "model_card" / "fer2013"))

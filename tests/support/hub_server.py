@@ -25,7 +25,7 @@ from tests.support.hub_api import ROUTES, USER, Reply, Repo
 
 @dataclass
 class Fault:
-    """Something that goes wrong with the next requests that match.
+    """A fault of the next requests that match.
 
     Attributes:
         request: regular expression, searched for in "METHOD /path".
@@ -33,7 +33,7 @@ class Fault:
         headers: of that answer.
         cut: break the connection in the middle of the body, the client's if it sends one, else the server's.
         corrupt: send a body of the right length with other bytes.
-        times: how many requests it strikes.
+        times: how many requests it affects.
     """
 
     request: str
@@ -45,14 +45,14 @@ class Fault:
 
 
 class HubServer:
-    """The server and all that it holds.
+    """The server and its repositories.
 
     Attributes:
         endpoint: what HF_ENDPOINT has to be.
         token: may read and write; `read_token` only reads, any other is refused.
         repos: by (kind, id), such as ("model", "tester/faces").
         requests: "METHOD /path" of every request so far.
-        faults: what goes wrong; a fault is removed when it has struck its times.
+        faults: what goes wrong; a fault is removed after its last time.
     """
 
     token = "token-that-writes"  # noqa: S105
@@ -77,11 +77,11 @@ class HubServer:
         self._server.server_close()
 
     def asked(self, pattern: str) -> int:
-        """How many requests matched."""
+        """Count the requests that match."""
         return sum(bool(re.search(pattern, request)) for request in self.requests)
 
     def strike(self, request: str) -> Fault:
-        """The fault that this request meets; a harmless one if none."""
+        """Return the fault of this request; a harmless one if none."""
         with self.lock:
             self.requests.append(request)
             for fault in self.faults:
@@ -171,7 +171,7 @@ class Request(BaseHTTPRequestHandler):
             raise _Cut
 
     def user(self, write: bool = False) -> str | None:
-        """Who asks, None without a token."""
+        """Return who asks, None without a token."""
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if token and token not in (self.hub.token, self.hub.read_token):
             raise Reply.error(401, "Invalid credentials in Authorization header")

@@ -10,7 +10,7 @@ LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete model folder; its weights are spread wide, so that different pixels give different answers."""
+    """Write a complete model folder; its weights vary enough for different pixels to give different answers."""
     import torch
     from transformers import ConvNextConfig, ConvNextForImageClassification, ViTImageProcessor
 
@@ -41,7 +41,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def portrait() -> np.ndarray:
-    """A frontal face in (512, 512, 3) uint8 RGB; its eyes are near (203, 104) and (248, 104)."""
+    """Return a frontal face in (512, 512, 3) uint8 RGB; its eyes are near (203, 104) and (248, 104)."""
     from skimage.data import astronaut
 
     return astronaut()
