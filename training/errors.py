@@ -92,6 +92,10 @@ class PublishError(TrainingError, RuntimeError):
     """
 
 
+class HubConnectionError(PublishError):
+    """The Hub gave no answer, or the connection broke."""
+
+
 def command(main: Callable[[list[str] | None], None]) -> Callable[[list[str] | None], None]:
     """Turn what a program may meet into one line, `error: ...`, and exit status 1.
 

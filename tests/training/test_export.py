@@ -35,7 +35,7 @@ def exported(arguments: ExportArguments, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def package(exported: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy to spoil, whose float file need not be made again."""
+    """A copy to change, whose float file need not be made again."""
     folder = shutil.copytree(exported[0], tmp_path / "models" / "fer2013")
     monkeypatch.setattr(
         module, "export_onnx", lambda model, size, path: shutil.copy(exported[0] / "onnx/model.onnx", path)
@@ -58,7 +58,7 @@ def test_both_files_are_there_and_nothing_else(exported: tuple) -> None:
     assert min(stock.one, exact.many, int8.one) > 0
 
 
-def test_float_file_says_what_it_takes_and_nothing_of_this_machine(exported: tuple, root: Path) -> None:
+def test_float_file_says_nothing_of_this_machine(exported: tuple, root: Path) -> None:
     model = onnx.load(exported[0] / "onnx/model.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert [opset.version for opset in model.opset_import if opset.domain == ""] == [OPSET]
@@ -91,7 +91,7 @@ def test_the_engine_serves_what_was_exported(exported: tuple) -> None:
     assert np.abs(served(crops) - Classifier.from_pretrained(exported[0], backend="torch")(crops)).max() < 1e-5
 
 
-def test_a_poor_int8_file_is_not_written_and_the_old_one_goes(
+def test_a_poor_int8_file_is_not_written(
     package: Path, arguments: ExportArguments, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "MIN_AGREEMENT", 1.01)

@@ -2,6 +2,9 @@ import json
 import re
 import shutil
 import socket
+import subprocess
+import sys
+import time
 
 import pytest
 from PIL import Image
@@ -55,7 +58,7 @@ def classify(packaged):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Saves the time that figures take."""
+    """Save the time that figures take."""
     monkeypatch.setattr(module, "draw", lambda *_: [])
 
 
@@ -170,6 +173,7 @@ def test_measured_crop_margins_survive_repackaging(run, tiny_csv, tmp_path, undr
     out = tmp_path / "fer2013"
     out.mkdir()
     (out / "config.json").write_text('{"crop_margin": {"yunet": 0.25}}')
+    (out / "report.json").write_text("{}")
     package(run, out, PackageArguments(dataset=str(tiny_csv)))
     assert json.loads((out / "config.json").read_text())["crop_margin"] == {"yunet": 0.25, "haar": 0.0}
 
@@ -181,7 +185,7 @@ def ferplus(run, tiny_csv, tiny_votes, tmp_path_factory):
     return package(run, out, PackageArguments(dataset=str(tiny_csv), ferplus=str(tiny_votes), head="ferplus"))
 
 
-def test_ferplus_package_has_contempt_and_is_about_the_votes(ferplus):
+def test_ferplus_package_is_about_the_votes(ferplus):
     report = load_report(ferplus / "report.json")
     result, calibration = report["results"][0], report["calibration"]
     assert result["labels"] == list(FERPLUS_EMOTIONS) == [entry["label"] for entry in by_label(report["example"])]
@@ -230,17 +234,78 @@ def test_interruption_leaves_the_old_package(packaged, run, tiny_csv, monkeypatc
     assert [path.name for path in packaged.parent.iterdir()] == ["fer2013"]
 
 
-def test_failing_check_leaves_the_old_package(packaged, run, tiny_csv, undrawn):
+def test_failing_check_leaves_the_old_package(packaged, run, tiny_csv, monkeypatch, undrawn):
+    def fail(*_):
+        raise PackageError("not as promised")
+
     before = snapshot(packaged)
-    with pytest.raises(SystemExit, match=r"expected weights of at most 0\.001 MB"):
-        main([str(run), str(packaged), "--dataset", str(tiny_csv), "--max_megabytes", "0.001"])
+    monkeypatch.setattr(module, "check", fail)
+    with pytest.raises(SystemExit, match="error: not as promised"):
+        main([str(run), str(packaged), "--dataset", str(tiny_csv)])
     assert snapshot(packaged) == before
     assert [path.name for path in packaged.parent.iterdir()] == ["fer2013"]
 
 
+@pytest.fixture
+def no_work(monkeypatch):
+    """Fail where the dataset is loaded, which is the first thing that takes time."""
+
+    def fail(*_, **__):
+        raise AssertionError("the dataset was loaded")
+
+    monkeypatch.setattr(module, "load_fer", fail)
+
+
+def test_too_large_weights_are_refused_before_the_work(run, tmp_path, no_work):
+    with pytest.raises(
+        SystemExit, match=r"expected weights of at most 0\.001 MB, got 0\.0\d MB; raise --max_megabytes"
+    ):
+        main([str(run), str(tmp_path / "out"), "--dataset", "none", "--max_megabytes", "0.001"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("holiday.jpg", r"holiday\.jpg in it does not belong"),
+        ("run.json", "does not belong"),
+        ("config.json", r"there is no report\.json in it"),
+        (".git/HEAD", "does not belong"),
+    ],
+)
+def test_a_folder_that_is_no_package_is_refused_first(run, tmp_path, no_work, name, message):
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    with pytest.raises(SystemExit, match=f"expected a new folder, or a package to replace, got .*{message}"):
+        main([str(run), str(tmp_path / "out"), "--dataset", "none"])
+    assert file.read_text() == "mine"
+
+
+def test_a_file_in_the_way_is_refused_first(run, tmp_path, no_work):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(SystemExit, match="got .*out: a file"):
+        main([str(run), str(tmp_path / "out"), "--dataset", "none"])
+
+
+@pytest.mark.slow
+def test_nothing_stays_of_a_killed_process(run, tiny_csv, tmp_path, root, undrawn):
+    out = tmp_path / "models" / "fer2013"
+    command = [sys.executable, "-m", "training.package", str(run), str(out), "--dataset", str(tiny_csv)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 200
+        while not list(out.parent.glob(".fer2013.staging/*/model.safetensors")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.kill()
+    assert [path.name for path in out.parent.iterdir()] == [".fer2013.staging"]
+    package(run, out, PackageArguments(dataset=str(tiny_csv)))
+    assert [path.name for path in out.parent.iterdir()] == ["fer2013"]
+
+
 def test_check_notices_wrong_labels(packaged):
     with pytest.raises(PackageError, match="expected probabilities of angry, happy for L"):
-        check(packaged, ["angry", "happy"], max_megabytes=40)
+        check(packaged, ["angry", "happy"])
 
 
 def test_unfinished_run_is_refused(run, tiny_csv, tmp_path):
