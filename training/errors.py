@@ -92,7 +92,7 @@ class PublishError(TrainingError, RuntimeError):
     """
 
 
-def command(main: Callable[[list[str] | None], None]) -> Callable[[list[str] | None], None]:
+def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
     """Turn what a program may meet into one line, `error: ...`, and exit status 1.
 
     Args:

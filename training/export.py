@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from training.data.load import load_fer
 from training.errors import DataError, EvaluationError, ExportError, LabelError, ReportError
 from training.evaluation.metrics import softmax
 from training.evaluation.predictions import references
-from training.reporting.report import load_report, write_report
+from training.reporting.report import OnnxVariant, Report
 
 QUANTIZED_FILE = "onnx/model_quantized.onnx"
 OPSET = 20  # the first with Gelu, which would otherwise be five nodes
@@ -50,26 +50,6 @@ class ExportArguments:
     dataset: str = field(metadata={"help": "CSV, folder or Hub id with a train and a validation split."})
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv; for a model of the head ferplus."})
     calibration_pictures: int = field(default=512, metadata={"help": "Training pictures that set the int8 ranges."})
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to run the model, measured on `validation`.
-
-    Attributes:
-        name: the file, or the backend.
-        megabytes: size of the weights' file, in millions of bytes.
-        accuracy: 0-1.
-        agreement: 0-1, share of pictures with the same label as the variant it was made from.
-        one, many: median milliseconds of one picture, and of one in a batch of `BATCH`, from pixels to logits.
-    """
-
-    name: str
-    megabytes: float
-    accuracy: float
-    agreement: float
-    one: float
-    many: float
 
 
 def export_onnx(model: PreTrainedModel, size: tuple[int, int], path: Path) -> None:
@@ -172,7 +152,7 @@ def milliseconds(backend: Backend, pictures: Sequence[np.ndarray], rounds: int =
     return 1000 * statistics.median(list(seconds())[2:]) / len(pictures)
 
 
-def export(folder: Path, arguments: ExportArguments) -> tuple[list[Variant], str]:
+def export(folder: Path, arguments: ExportArguments) -> tuple[list[OnnxVariant], str]:
     """Write, check and swap in both files.
 
     Args:
@@ -198,15 +178,15 @@ def export(folder: Path, arguments: ExportArguments) -> tuple[list[Variant], str
     rows = np.flatnonzero(y >= 0)
     pictures, y = pictures_of(data[SPLIT].select(rows)), y[rows]
 
-    def measure(backend: Backend, file: Path, probabilities: np.ndarray, reference: np.ndarray) -> Variant:
+    def measure(backend: Backend, file: Path, probabilities: np.ndarray, reference: np.ndarray) -> OnnxVariant:
         labels, many = probabilities.argmax(axis=1), pictures[:BATCH]
-        return Variant(
+        return OnnxVariant(
             name=file.name,
             megabytes=file.stat().st_size / 1e6,
             accuracy=float((labels == y).mean()),
             agreement=float((labels == reference.argmax(axis=1)).mean()),
-            one=milliseconds(backend, pictures[:1]),
-            many=milliseconds(backend, many),
+            latency_ms=milliseconds(backend, pictures[:1]),
+            batch_latency_ms=milliseconds(backend, many),
         )
 
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
@@ -240,13 +220,12 @@ def export(folder: Path, arguments: ExportArguments) -> tuple[list[Variant], str
         swap((staged / ONNX_FILE).parent, (folder / ONNX_FILE).parent, Path(scratch) / "previous")
     if (folder / "report.json").exists():  # what the card tells of the files
         kept = variants[:-1] if refusal else variants
-        report = load_report(folder / "report.json") | {"onnx": [asdict(variant) for variant in kept]}
-        write_report(report, folder / "report.json")
+        replace(Report.load(folder / "report.json"), onnx=kept).save(folder / "report.json")
         write_card(folder)
     return variants, refusal
 
 
-def refusal_of(exported: Variant, quantized: Variant) -> str:
+def refusal_of(exported: OnnxVariant, quantized: OnnxVariant) -> str:
     """Why an int8 model is not good enough beside the float one, or ""."""
     loss = exported.accuracy - quantized.accuracy
     if loss <= MAX_LOSS and quantized.agreement >= MIN_AGREEMENT:
@@ -269,11 +248,12 @@ def swap(new: Path, out: Path, previous: Path) -> None:
         raise
 
 
-def format_variants(variants: Sequence[Variant]) -> str:
+def format_variants(variants: Sequence[OnnxVariant]) -> str:
     """A table for the terminal."""
     rows = [f"{'file':22} {'MB':>6} {'accuracy':>9} {'agreement':>10} {'ms, 1 face':>11} {f'ms, 1 of {BATCH}':>11}"]
     rows += [
-        f"{v.name:22} {v.megabytes:6.2f} {v.accuracy:9.4f} {v.agreement:10.4f} {v.one:11.2f} {v.many:11.2f}"
+        f"{v.name:22} {v.megabytes:6.2f} {v.accuracy:9.4f} {v.agreement:10.4f} {v.latency_ms:11.2f} "
+        f"{v.batch_latency_ms:11.2f}"
         for v in variants
     ]
     return "\n".join(rows)

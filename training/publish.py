@@ -13,6 +13,7 @@ import argparse
 import fnmatch
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 from gradio_ui.recognition.errors import ModelError
@@ -21,7 +22,7 @@ from training.data.labels import canonical_label
 from training.errors import CardError, LabelError, PackageError, PublishError, ReportError
 from training.files import sha256_of
 from training.hub.sync import Files, add_options, explained, push, tell
-from training.reporting.report import load_report
+from training.reporting.report import Report
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = ("README.md", "config.json", "preprocessor_config.json", "model.safetensors", "report.json")
@@ -75,14 +76,14 @@ def _check_report(folder: Path, labels: list[str]) -> list[str]:
     from yaml import YAMLError
 
     try:
-        report = load_report(folder / "report.json")
+        report = Report.load(folder / "report.json")
         card = render_card(report) + "\n"
     except (ReportError, CardError, KeyError) as error:
         return [f"report.json: {error!r}"]
     problems = []
-    if (found := report["model"]["weights_sha256"]) != (weights := sha256_of(folder / "model.safetensors")):
+    if (found := report.model.weights_sha256) != (weights := sha256_of(folder / "model.safetensors")):
         problems.append(f"report.json: is about other weights ({found[:12]}) than model.safetensors ({weights[:12]})")
-    if labels and any(set(result["labels"]) != set(labels) for result in report["results"]):
+    if labels and any(set(result.labels) != set(labels) for result in report.results):
         problems.append("report.json: its results are about other labels than those of config.json")
     text = (folder / "README.md").read_text(encoding="utf-8")
     try:
@@ -109,8 +110,8 @@ def package_files(folder: Path, repo_id: str) -> Files:
     """
     if problems := check_package(folder):
         raise PublishError("\n  - ".join([f"{folder} is not fit to be published:", *problems]))
-    report = load_report(folder / "report.json")
-    card = render_card(report | {"model": report["model"] | {"name": repo_id}}) + "\n"
+    report = Report.load(folder / "report.json")
+    card = render_card(replace(report, model=replace(report.model, name=repo_id))) + "\n"
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return files | {"README.md": card.encode()}
 
