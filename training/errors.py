@@ -96,7 +96,7 @@ class HubConnectionError(PublishError):
     """The Hub gave no answer, or the connection broke."""
 
 
-def command(main: Callable[[list[str] | None], None]) -> Callable[[list[str] | None], None]:
+def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
     """Turn what a program may meet into one line, `error: ...`, and exit status 1.
 
     Args:

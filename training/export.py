@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ from training.errors import ExportError, command
 from training.evaluation.metrics import softmax
 from training.evaluation.predictions import references
 from training.files import staged_folder
-from training.reporting.report import load_report, write_report
+from training.package import write_checksums
+from training.reporting.report import REPORT_FILE, OnnxVariant, Report
 
 QUANTIZED_FILE = "onnx/model_quantized.onnx"
 OPSET = 20  # the first with Gelu, which would otherwise be five nodes
@@ -51,26 +52,6 @@ class ExportArguments:
     dataset: str = field(metadata={"help": "CSV, folder or Hub id with a train and a validation split."})
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv; for a model of the head ferplus."})
     calibration_pictures: int = field(default=512, metadata={"help": "Training images that set the int8 ranges."})
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to run the model, measured on `validation`.
-
-    Attributes:
-        name: the file, or the backend.
-        megabytes: size of the weights' file, in millions of bytes.
-        accuracy: 0-1.
-        agreement: 0-1, share of images with the same label as the variant it was made from.
-        one, many: median milliseconds for one image alone, and for one in a batch of `BATCH`, from pixels to logits.
-    """
-
-    name: str
-    megabytes: float
-    accuracy: float
-    agreement: float
-    one: float
-    many: float
 
 
 def export_onnx(model: PreTrainedModel, size: tuple[int, int], path: Path) -> None:
@@ -208,7 +189,7 @@ class Trials:
         chosen = np.random.default_rng(0).permutation(len(data["train"]))[:count]
         return cls(images_of(data[SPLIT].select(rows)), y[rows], images_of(data["train"].select(chosen)))
 
-    def measure(self, backend: Backend, file: Path, probabilities: np.ndarray, reference: np.ndarray) -> Variant:
+    def measure(self, backend: Backend, file: Path, probabilities: np.ndarray, reference: np.ndarray) -> OnnxVariant:
         """Measure one way to run the model.
 
         Args:
@@ -218,17 +199,17 @@ class Trials:
             reference: (n, C), the answers of the variant that it was made from.
         """
         labels = probabilities.argmax(axis=1)
-        return Variant(
+        return OnnxVariant(
             name=file.name,
             megabytes=file.stat().st_size / 1e6,
             accuracy=float((labels == self.labels).mean()),
             agreement=float((labels == reference.argmax(axis=1)).mean()),
-            one=milliseconds(backend, self.images[:1]),
-            many=milliseconds(backend, self.images[:BATCH]),
+            latency_ms=milliseconds(backend, self.images[:1]),
+            batch_latency_ms=milliseconds(backend, self.images[:BATCH]),
         )
 
 
-def export(folder: Path, arguments: ExportArguments) -> tuple[list[Variant], str]:
+def export(folder: Path, arguments: ExportArguments) -> tuple[list[OnnxVariant], str]:
     """Write and check both files, and swap in the package that holds them.
 
     Args:
@@ -256,15 +237,17 @@ def export(folder: Path, arguments: ExportArguments) -> tuple[list[Variant], str
         refusal = refusal_of(variants[1], quantized)
         if refusal:
             (staged / QUANTIZED_FILE).unlink()
-        if (staged / "report.json").exists():  # what the card says about the files
+        if (staged / REPORT_FILE).exists():  # what the card says about the files
             kept = variants if refusal else [*variants, quantized]
-            report = load_report(staged / "report.json") | {"onnx": [asdict(variant) for variant in kept]}
-            write_report(report, staged / "report.json")
+            replace(Report.load(staged / REPORT_FILE), onnx=kept).save(staged / REPORT_FILE)
             write_card(staged)
+            write_checksums(staged)
     return [*variants, quantized], refusal
 
 
-def export_float(torch_backend: TorchBackend, trials: Trials, folder: Path) -> tuple[Variant, Variant, np.ndarray]:
+def export_float(
+    torch_backend: TorchBackend, trials: Trials, folder: Path
+) -> tuple[OnnxVariant, OnnxVariant, np.ndarray]:
     """Write the float32 file and compare it with PyTorch.
 
     Args:
@@ -280,7 +263,7 @@ def export_float(torch_backend: TorchBackend, trials: Trials, folder: Path) -> t
     """
     height, width = torch_backend.pixel_values(trials.images[:1]).shape[2:]
     export_onnx(torch_backend.model, (height, width), folder / ONNX_FILE)
-    backend = OnnxBackend(folder, torch_backend.model.config.num_labels)
+    backend = OnnxBackend(folder, len(labels_of(torch_backend.model.config.to_dict())))
     stock, exported = predict(torch_backend, trials.images), predict(backend, trials.images)
     if not (difference := float(np.abs(stock - exported).max())) <= TOLERANCE:
         raise ExportError(
@@ -294,7 +277,7 @@ def export_float(torch_backend: TorchBackend, trials: Trials, folder: Path) -> t
     )
 
 
-def export_int8(trials: Trials, exported: np.ndarray, folder: Path) -> Variant:
+def export_int8(trials: Trials, exported: np.ndarray, folder: Path) -> OnnxVariant:
     """Write the int8 file.
 
     Args:
@@ -310,7 +293,7 @@ def export_int8(trials: Trials, exported: np.ndarray, folder: Path) -> Variant:
     return trials.measure(backend, folder / QUANTIZED_FILE, predict(backend, trials.images), exported)
 
 
-def refusal_of(exported: Variant, quantized: Variant) -> str:
+def refusal_of(exported: OnnxVariant, quantized: OnnxVariant) -> str:
     """Say why an int8 model is not good enough beside the float one; "" where it is."""
     loss = exported.accuracy - quantized.accuracy
     if loss <= MAX_LOSS and quantized.agreement >= MIN_AGREEMENT:
@@ -321,11 +304,12 @@ def refusal_of(exported: Variant, quantized: Variant) -> str:
     )
 
 
-def format_variants(variants: Sequence[Variant]) -> str:
+def format_variants(variants: Sequence[OnnxVariant]) -> str:
     """Lay out a table for the terminal."""
     rows = [f"{'file':22} {'MB':>6} {'accuracy':>9} {'agreement':>10} {'ms, 1 face':>11} {f'ms, 1 of {BATCH}':>11}"]
     rows += [
-        f"{v.name:22} {v.megabytes:6.2f} {v.accuracy:9.4f} {v.agreement:10.4f} {v.one:11.2f} {v.many:11.2f}"
+        f"{v.name:22} {v.megabytes:6.2f} {v.accuracy:9.4f} {v.agreement:10.4f} {v.latency_ms:11.2f} "
+        f"{v.batch_latency_ms:11.2f}"
         for v in variants
     ]
     return "\n".join(rows)

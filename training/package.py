@@ -34,11 +34,22 @@ from training.network.surgery import fold_scaling
 from training.reporting.curves import curves, read_log
 from training.reporting.plot_style import write_figures
 from training.reporting.provenance import RUN_KEYS, read_run
-from training.reporting.report import SCHEMA_VERSION, library_versions, publishable, write_report
+from training.reporting.report import (
+    REPORT_FILE,
+    DataLimits,
+    Environment,
+    Example,
+    Report,
+    Score,
+    library_versions,
+    publishable,
+)
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
     from transformers import BaseImageProcessor
+
+    from training.evaluation.results import Calibration
 
 SPLIT = "validation"  # the calibration is fitted here and the report is about it; test stays untouched
 EXAMPLE = "figures/example.png"
@@ -88,38 +99,48 @@ def build(
     training = read_run(run)
     where: Any = {"split": SPLIT, "head": arguments.head}
     calibration = calibrate_model(model, image_processor, arguments, data)
-    model.config.provenance = {"head": arguments.head, **{key: training[key] for key in RUN_KEYS}}
+    recorded = dataclasses.asdict(training)
+    model.config.provenance = {"head": arguments.head, **{key: recorded[key] for key in RUN_KEYS}}
     model.save_pretrained(folder)
     image_processor.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # written readable by its owner alone, but meant for everybody
     if log_history := read_log(run):
         drawing = curves(log_history, arguments.head)
-        training["figures"] = write_figures([drawing], folder / "figures", folder)
+        training = dataclasses.replace(training, figures=write_figures([drawing], folder / "figures", folder))
 
     packaged, image_processor = load_model(folder)  # measured as it will be served
     predictions = classify(packaged, image_processor, data, **where, flip_tta=True)
-    results = measure(predictions, data, **where)
-    results[0]["figures"] = draw(predictions, results[0], packaged, folder / "figures", folder)
-    report = {
-        "schema_version": SCHEMA_VERSION,
-        "model": {
-            **describe_model(packaged, folder / "model.safetensors", str(arguments.model_id)),
-            "sees_luma_only": AutoConfig.from_pretrained(run).num_channels == 1,
-        },
-        "results": results,
-        "calibration": {**where, **calibration},
-        "data": data_limits(data, SPLIT),
-        "example": make_example(folder),
-        "training": training,
-        "environment": {"versions": library_versions(), "device": str(packaged.device)},
-    }
-    write_report(report, folder / "report.json")
+    first, *others = measure(predictions, data, **where)
+    figures = draw(predictions, first, packaged, folder / "figures", folder)
+    report = Report(
+        model=dataclasses.replace(
+            describe_model(packaged, folder / "model.safetensors", str(arguments.model_id)),
+            sees_luma_only=AutoConfig.from_pretrained(run).num_channels == 1,
+        ),
+        results=[dataclasses.replace(first, figures=figures), *others],
+        environment=Environment(versions=library_versions(), device=str(packaged.device)),
+        calibration=calibration,
+        data=DataLimits(**data_limits(data, SPLIT)),
+        example=make_example(folder),
+        training=training,
+    )
+    report.save(folder / REPORT_FILE)
     write_card(folder)
+    write_checksums(folder)
+
+
+def write_checksums(folder: Path) -> None:
+    """Write the checksum of every file of a package, as it is now, into its report.
+
+    Raises:
+        ReportError: there is no report, or none that can be used.
+    """
+    Report.load(folder / REPORT_FILE).with_files(folder).save(folder / REPORT_FILE)
 
 
 def calibrate_model(
     model: PreTrainedModel, image_processor: BaseImageProcessor, arguments: PackageArguments, data: DatasetDict
-) -> dict[str, Any]:
+) -> Calibration:
     """Fit the calibration on the validation split and fold it into the classifier.
 
     Args:
@@ -137,22 +158,24 @@ def calibrate_model(
     if SPLIT not in data:
         raise PackageError(f"expected a dataset with a {SPLIT} split, got {', '.join(data)}")
     labels = labels_of(model)
-    raw = classify(model, image_processor, data, split=SPLIT, head=arguments.head)
+    where: Any = {"split": SPLIT, "head": arguments.head}
+    raw = classify(model, image_processor, data, **where)
     if raw.labels != labels:
         raise PackageError(f"expected a dataset of {', '.join(labels)}, got {arguments.dataset}: {raw.left_out[0]}")
-    scaling, calibration = calibrate(raw.logits[0], raw.references, labels, votes_of(raw, arguments.head))
+    votes = votes_of(raw, arguments.head)
+    scaling, calibration = calibrate(raw.logits[0], raw.references, labels, votes, **where)
     fold_scaling(model.float(), scaling)
     return calibration
 
 
-def make_example(folder: Path) -> dict[str, Any]:
+def make_example(folder: Path) -> Example:
     """Put a face that may be published into a package, for the widget of its page on the Hub.
 
     Args:
         folder: a package that `pipeline` can load; gets the image.
 
     Returns:
-        The report's `example`: `file`, `title`, and `scores`, the model's answer.
+        The image and the model's answer, for the report.
     """
     from PIL import Image
     from skimage.data import astronaut
@@ -162,7 +185,7 @@ def make_example(folder: Path) -> dict[str, Any]:
     image.save(folder / EXAMPLE, optimize=True)
     classify = pipeline("image-classification", model=str(folder), device="cpu")
     scores = classify(image, top_k=len(labels_of(classify.model)))
-    return {"file": EXAMPLE, "title": "Portrait (NASA, public domain)", "scores": scores}
+    return Example(file=EXAMPLE, title="Portrait (NASA, public domain)", scores=[Score(**score) for score in scores])
 
 
 def check(folder: Path, labels: list[str]) -> None:

@@ -11,7 +11,7 @@ from gradio_ui.recognition import Classifier
 from tests.support.tiny_run import make_run
 from training import export as module
 from training.errors import ExportError
-from training.export import OPSET, ExportArguments, Variant, export, main, refusal_of
+from training.export import OPSET, ExportArguments, OnnxVariant, export, main, refusal_of
 from training.network.build import load_model
 
 
@@ -100,11 +100,17 @@ def test_a_poor_int8_file_is_not_written(
     assert [path.name for path in (package / "onnx").iterdir()] == ["model.onnx"]
 
 
+def variant(name: str, accuracy: float, agreement: float) -> OnnxVariant:
+    return OnnxVariant(
+        name=name, megabytes=4, accuracy=accuracy, agreement=agreement, latency_ms=1, batch_latency_ms=1
+    )
+
+
 def test_limits_of_int8() -> None:
-    exact = Variant("model.onnx", 15, 0.70, 1, 1, 1)
-    assert refusal_of(exact, Variant("model_quantized.onnx", 4, 0.698, 0.981, 1, 1)) == ""
-    assert "got 0.40 points" in refusal_of(exact, Variant("model_quantized.onnx", 4, 0.696, 0.99, 1, 1))
-    assert "97.90%" in refusal_of(exact, Variant("model_quantized.onnx", 4, 0.71, 0.979, 1, 1))
+    exact = variant("model.onnx", 0.70, 1)
+    assert refusal_of(exact, variant("model_quantized.onnx", 0.698, 0.981)) == ""
+    assert "got 0.40 points" in refusal_of(exact, variant("model_quantized.onnx", 0.696, 0.99))
+    assert "97.90%" in refusal_of(exact, variant("model_quantized.onnx", 0.71, 0.979))
 
 
 def test_a_file_that_disagrees_replaces_nothing(

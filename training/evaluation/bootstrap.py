@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from training.evaluation.metrics import HEADLINE, checked, confidence_bins
+from training.evaluation.results import Interval
 
 
 def bootstrap_intervals(
     probabilities: np.ndarray, references: np.ndarray, labels: Sequence[str], resamples: int = 1000, seed: int = 0
-) -> dict[str, list[float] | None]:
+) -> dict[str, Interval | None]:
     """95 % percentile intervals of the headline metrics, from resampling pictures with replacement (Efron 1979).
 
     Those of `ece` are moved by what resampling itself adds to it, see `ece_biases`.
@@ -25,7 +26,7 @@ def bootstrap_intervals(
         seed: of the draws.
 
     Returns:
-        [low, high] for each name in `HEADLINE`, None where the metric is undefined.
+        (low, high) for each name in `HEADLINE`, None where the metric is undefined.
     """
     p, y = checked(probabilities, references, labels)
     n, classes = p.shape
@@ -58,15 +59,16 @@ def bootstrap_intervals(
         bounds[:, last] - draws[:, last].mean() + np.abs(np.bincount(bins, gaps)).sum() / n, 0
     )
     return {
-        name: None if np.isnan(low) else [float(low), float(high)]
+        name: None if np.isnan(low) else (float(low), float(high))
         for name, low, high in zip(HEADLINE, *bounds, strict=True)
     }
 
 
-def bootstrap_mean(values: np.ndarray, resamples: int = 1000, seed: int = 0) -> list[float]:
+def bootstrap_mean(values: np.ndarray, resamples: int = 1000, seed: int = 0) -> Interval:
     """95 % percentile interval of the mean of (n,) values, each of a picture."""
     rows = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    return np.percentile(values[rows].mean(axis=1), (2.5, 97.5)).tolist()
+    low, high = np.percentile(values[rows].mean(axis=1), (2.5, 97.5))
+    return float(low), float(high)
 
 
 def ece_biases(probabilities: np.ndarray, references: np.ndarray, draws: int = 1000) -> dict[str, float]:

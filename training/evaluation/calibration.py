@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from training.evaluation.metrics import (
     softmax,
     vote_cross_entropy,
 )
+from training.evaluation.results import Calibration, CalibrationMetrics
 
 METRICS = (Accuracy, BalancedAccuracy, NegativeLogLikelihood, Brier, ExpectedCalibrationError)
 RIDGE = 1e-3  # nats: draws a class of few pictures towards what the others want
@@ -89,8 +89,14 @@ def fit_temperature(logits: np.ndarray, references: np.ndarray) -> Scaling:
 
 
 def calibrate(
-    logits: np.ndarray, references: np.ndarray, labels: Sequence[str], votes: np.ndarray | None = None
-) -> tuple[Scaling, dict[str, Any]]:
+    logits: np.ndarray,
+    references: np.ndarray,
+    labels: Sequence[str],
+    votes: np.ndarray | None = None,
+    *,
+    split: str,
+    head: str,
+) -> tuple[Scaling, Calibration]:
     """Fit on all pictures, and measure honestly what fitting buys.
 
     The figures "after" are cross-fitted: each random half is scored with what the other half gave, and the means over
@@ -101,9 +107,11 @@ def calibrate(
         references: (n,) integers.
         labels: the C names.
         votes: (n, C) counts of FER+ votes, where the references are their majority.
+        split: recorded in the result.
+        head: recorded in the result.
 
     Returns:
-        The scaling, and the report's `calibration`.
+        The scaling, fitted on all images, and what it changes.
 
     Raises:
         MetricError: as `training.evaluation.metrics.compute`.
@@ -126,11 +134,13 @@ def calibrate(
 
     before = measured(logits)  # first, since it refuses what cannot be fitted
     scaling = fit_scaling(logits, references)
-    return scaling, {
-        "temperature": dict(zip(labels, scaling.temperature.tolist(), strict=True)),
-        "bias": dict(zip(labels, scaling.bias.tolist(), strict=True)),
-        "pictures": len(references),
-        "before": before,
-        "one_temperature": cross_fitted(fit_temperature),
-        "after": cross_fitted(fit_scaling),
-    }
+    return scaling, Calibration(
+        split=split,
+        head=head,
+        temperature=dict(zip(labels, scaling.temperature.tolist(), strict=True)),
+        bias=dict(zip(labels, scaling.bias.tolist(), strict=True)),
+        images=len(references),
+        before=CalibrationMetrics(**before),
+        one_temperature=CalibrationMetrics(**cross_fitted(fit_temperature)),
+        after=CalibrationMetrics(**cross_fitted(fit_scaling)),
+    )

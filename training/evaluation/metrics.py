@@ -144,7 +144,8 @@ class ExpectedCalibrationError(ProbabilityMetric):
         return {"ece": float(np.abs(np.bincount(confidence_bins(p), weights=gaps)).sum() / len(y))}
 
 
-TRAINING_METRICS = (Accuracy, BalancedAccuracy, MacroF1, NegativeLogLikelihood)
+CORE = (Accuracy, BalancedAccuracy, MacroF1)
+TRAINING_METRICS = (*CORE, NegativeLogLikelihood)
 METRICS = (*TRAINING_METRICS, PerClass, RocAuc, ConfusionMatrix, Brier, ExpectedCalibrationError)
 
 
@@ -231,7 +232,7 @@ def undefined(p: np.ndarray, y: np.ndarray, labels: Sequence[str]) -> list[str]:
     support, chosen = (np.bincount(index, minlength=len(labels)) for index in (y, p.argmax(axis=1)))
     messages = []
     if absent := [name for name, count in zip(labels, support, strict=True) if not count]:
-        messages.append(f"no pictures of {', '.join(absent)}: left out of every per-class metric and mean")
+        messages.append(f"no images of {', '.join(absent)}: left out of every per-class metric and mean")
     if never := [name for name, s, c in zip(labels, support, chosen, strict=True) if s and not c]:
         messages.append(f"{', '.join(never)} never predicted: precision is undefined there")
     if np.count_nonzero(support) == 1:

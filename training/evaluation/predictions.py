@@ -102,18 +102,18 @@ def references(split: Dataset, labels: Sequence[str], head: str) -> tuple[np.nda
         names: Sequence[str] = FERPLUS_EMOTIONS
         index = majority_label(np.asarray(split["votes"][:]))
         if undecided := int((index < 0).sum()):
-            messages.append(f"{undecided} pictures without a FER+ majority left out")
+            messages.append(f"{undecided} images without a FER+ majority left out")
     else:
         names, index = split.features["label"].names, np.asarray(split["label"][:])
     rows = {canonical_label(label): row for row, label in enumerate(labels)}
     for code, name in enumerate(names):
         if name not in rows and (count := int((index == code).sum())):
-            messages.append(f"{count} pictures of {name} left out: the model has no such label")
+            messages.append(f"{count} images of {name} left out: the model has no such label")
     lookup = np.array([rows.get(name, -1) for name in names])
     result = np.where(index < 0, -1, lookup[index]).astype(np.int64)
     if (result < 0).all():
         raise EvaluationError(
-            f"expected pictures of {', '.join(labels)}, got {len(split)} pictures and none of those: {messages}"
+            f"expected images of {', '.join(labels)}, got {len(split)} images and none of those: {messages}"
         )
     return result, messages
 

@@ -17,6 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.errors import SubgroupError
+from training.evaluation.results import (
+    CoreIntervals,
+    CoreMetrics,
+    Gap,
+    GroupedBy,
+    Interval,
+    Subgroup,
+    Subgroups,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
 PERSON = "set_id"  # the column that says who is in a picture
 MIN_PICTURES = 30  # below, the 95 % interval of an accuracy near 0.7 is wider than 0.3
 MIN_PEOPLE = 5
-RULE = f"a group is judged from {MIN_PICTURES} pictures on, and {MIN_PEOPLE} people where the dataset names them"
+RULE = f"a group is judged from {MIN_PICTURES} images on, and {MIN_PEOPLE} people where the dataset names them"
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 BANDS = {"age": (18.0, 30.0, 45.0, 60.0)}  # years; other numeric columns are cut at their quartiles
 MAX_VALUES = 8  # a numeric column of at most so many values is taken as it is
@@ -62,7 +71,7 @@ def read_columns(pictures: Dataset, names: Sequence[str]) -> dict[str, list[Any]
     return columns
 
 
-def subgroups_of(predictions: Predictions, names: Sequence[str]) -> dict[str, Any]:
+def subgroups_of(predictions: Predictions, names: Sequence[str]) -> Subgroups:
     """The `subgroups` of a result, see `measure_groups`.
 
     Args:
@@ -119,7 +128,7 @@ def measure_groups(
     labels: Sequence[str],
     columns: Mapping[str, Sequence[Any]],
     people: Sequence[Any] | None = None,
-) -> dict[str, Any]:
+) -> Subgroups:
     """Metrics of every group of every column, with 95 % intervals, and the largest gap of each column.
 
     The interval of an accuracy is the wider of Wilson's (1927) over pictures and the percentile bootstrap over people;
@@ -132,11 +141,6 @@ def measure_groups(
         labels: the C class names.
         columns: name -> n values.
         people: n values, equal where the person is the same; None where nothing is known about that.
-
-    Returns:
-        JSON-ready: `rule`, and `columns` by name. Each has `groups` by name (`pictures`, `people`, `judged`,
-        `metrics`, `intervals`, None where not judged, and `absent`, the classes without a picture), `gaps` by metric
-        (`highest`, `lowest`, `difference`, `interval`) and `warnings`.
 
     Raises:
         MetricError: as `training.evaluation.metrics.compute`.
@@ -163,77 +167,74 @@ def measure_groups(
             y_pred=p,
             sensitive_features={column: np.asarray(names, str)},
         )
-        groups: dict[str, dict[str, Any]] = {}
+        groups: dict[str, Subgroup] = {}
         draws: dict[str, dict[str, np.ndarray]] = {}
         for group in names.categories[np.bincount(names.codes, minlength=len(names.categories)) > 0]:
             mask = np.asarray(names == group)
             persons = len(np.unique(units[mask])) if people else None
             judged = bool(mask.sum() >= MIN_PICTURES and (persons is None or persons >= MIN_PEOPLE))
-            groups[group] = {
-                "pictures": int(mask.sum()),
-                "people": persons,
-                "judged": judged,
-                "metrics": {name: float(value) for name, value in frame.by_group.loc[group].items()},
-                "intervals": None,
-                "absent": [labels[c] for c in np.setdiff1d(y, y[mask])],
-            }
             if judged:
                 draws[group] = _bootstrap(y[mask], predicted[mask], units[mask], len(labels), rng)
-                groups[group]["intervals"] = _intervals(draws[group], predicted[mask] == y[mask])
+            groups[group] = Subgroup(
+                images=int(mask.sum()),
+                people=persons,
+                judged=judged,
+                metrics=CoreMetrics(**frame.by_group.loc[group].to_dict()),
+                intervals=_intervals(draws[group], predicted[mask] == y[mask]) if judged else None,
+                absent=[labels[c] for c in np.setdiff1d(y, y[mask])],
+            )
         gaps, messages = _gaps(groups, draws)
-        measured[column] = {"groups": groups, "gaps": gaps, "warnings": messages}
-    return {"rule": RULE, "columns": measured}
+        measured[column] = GroupedBy(groups=groups, gaps=gaps, warnings=messages)
+    return Subgroups(rule=RULE, columns=measured)
 
 
-def format_groups(subgroups: dict[str, Any]) -> str:
-    """The result of `measure_groups` for a terminal."""
+def format_groups(subgroups: Subgroups) -> str:
+    """Format the result of `measure_groups` for a terminal."""
     lines = []
-    for column, found in subgroups["columns"].items():
-        width = max(len(name) for name in (*found["groups"], column))
-        lines.append(f"{column:<{width}}{'pictures':>10}{'people':>8}" + "".join(f"  {name:<24}" for name in METRICS))
-        for group, row in found["groups"].items():
+    for column, found in subgroups.columns.items():
+        width = max(len(name) for name in (*found.groups, column))
+        lines.append(f"{column:<{width}}{'images':>10}{'people':>8}" + "".join(f"  {name:<24}" for name in METRICS))
+        for group, row in found.groups.items():
             cells = ["  too small to judge"]
-            if row["judged"]:
-                cells = [f"  {_cell(row['metrics'][name], row['intervals'][name]):<24}" for name in METRICS]
-            people = "-" if row["people"] is None else row["people"]
-            lines.append(f"{group:<{width}}{row['pictures']:>10}{people:>8}{''.join(cells).rstrip()}")
-        for metric, gap in found["gaps"].items():
-            cell = _cell(gap["difference"], gap["interval"])
-            lines.append(f"largest gap in {metric}: {cell}; highest {gap['highest']}, lowest {gap['lowest']}")
-        lines += [*(f"warning: {message}" for message in found["warnings"]), ""]
-    return "\n".join([f"By group; {subgroups['rule']}.", "", *lines])
+            if row.intervals:
+                cells = [
+                    f"  {_cell(getattr(row.metrics, name), getattr(row.intervals, name)):<24}" for name in METRICS
+                ]
+            people = "-" if row.people is None else row.people
+            lines.append(f"{group:<{width}}{row.images:>10}{people:>8}{''.join(cells).rstrip()}")
+        for metric, gap in found.gaps.items():
+            cell = _cell(gap.difference, gap.interval)
+            lines.append(f"largest gap in {metric}: {cell}; highest {gap.highest}, lowest {gap.lowest}")
+        lines += [*(f"warning: {message}" for message in found.warnings), ""]
+    return "\n".join([f"By group; {subgroups.rule}.", "", *lines])
 
 
-def _cell(value: float, interval: list[float] | None) -> str:
+def _cell(value: float, interval: Interval | None) -> str:
     return f"{value:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
 
 
-def _gaps(
-    groups: dict[str, dict[str, Any]], draws: dict[str, dict[str, np.ndarray]]
-) -> tuple[dict[str, Any], list[str]]:
-    """The largest gap of each metric among the groups that can be compared; in words, what was left out of that."""
+def _gaps(groups: dict[str, Subgroup], draws: dict[str, dict[str, np.ndarray]]) -> tuple[dict[str, Gap], list[str]]:
+    """Return the largest gap of each metric among the groups that can be compared, and what was left out of that."""
     messages = []
     if UNKNOWN in groups:
-        messages.append(f"{groups[UNKNOWN]['pictures']} pictures without a usable value counted as {UNKNOWN}")
-    if small := [group for group, row in groups.items() if not row["judged"]]:
+        messages.append(f"{groups[UNKNOWN].images} images without a usable value counted as {UNKNOWN}")
+    if small := [group for group, row in groups.items() if not row.judged]:
         messages.append(f"too small to judge: {', '.join(small)}")
     compared = [group for group in draws if group != UNKNOWN]
     for group in compared:
-        if absent := groups[group]["absent"]:
-            messages.append(f"{group} has no pictures of {', '.join(absent)}: its means over classes are not compared")
+        if absent := groups[group].absent:
+            messages.append(f"{group} has no images of {', '.join(absent)}: its means over classes are not compared")
     gaps = {}
     for metric in METRICS:
-        whole = [group for group in compared if metric == "accuracy" or not groups[group]["absent"]]
+        whole = [group for group in compared if metric == "accuracy" or not groups[group].absent]
         if len(whole) < 2:
             continue
-        values = {group: groups[group]["metrics"][metric] for group in whole}
+        values = {group: getattr(groups[group].metrics, metric) for group in whole}
         low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
-        gaps[metric] = {
-            "highest": high,
-            "lowest": low,
-            "difference": values[high] - values[low],
-            "interval": np.percentile(draws[high][metric] - draws[low][metric], (2.5, 97.5)).tolist(),
-        }
+        lower, upper = np.percentile(draws[high][metric] - draws[low][metric], (2.5, 97.5))
+        gaps[metric] = Gap(
+            highest=high, lowest=low, difference=values[high] - values[low], interval=(float(lower), float(upper))
+        )
     if missing := [metric for metric in METRICS if metric not in gaps]:
         messages.append(f"fewer than two groups to compare by {', '.join(missing)}: no gap")
     return gaps, messages
@@ -253,7 +254,7 @@ def _bootstrap(
     index = np.unique(units, return_inverse=True)[1]
     confusions = np.zeros((index.max() + 1, classes, classes))
     np.add.at(confusions, (index, y, predicted), 1)
-    # Drawing units is drawing their confusion matrices, of which there are far fewer kinds.
+    # ReportFigure units is drawing their confusion matrices, of which there are far fewer kinds.
     kinds, counts = np.unique(confusions.reshape(len(confusions), -1), axis=0, return_counts=True)
     weights = rng.multinomial(len(confusions), counts / counts.sum(), RESAMPLES)
     confusion = (weights @ kinds).reshape(-1, classes, classes)
@@ -265,7 +266,7 @@ def _bootstrap(
     return dict(zip(METRICS, (hits.sum(axis=1) / support.sum(axis=1), *means), strict=True))
 
 
-def _intervals(draws: dict[str, np.ndarray], hits: np.ndarray) -> dict[str, list[float] | None]:
+def _intervals(draws: dict[str, np.ndarray], hits: np.ndarray) -> CoreIntervals:
     """95 % percentile intervals of a group; accuracy's at least as wide as Wilson's.
 
     A bootstrap of nothing but hits would say [1, 1]; that is no interval, so it becomes None for the other metrics.
@@ -273,7 +274,8 @@ def _intervals(draws: dict[str, np.ndarray], hits: np.ndarray) -> dict[str, list
     from scipy.stats import binomtest
 
     bounds = {name: np.percentile(draw, (2.5, 97.5)).tolist() for name, draw in draws.items()}
-    intervals = {name: [low, high] if low < high else None for name, (low, high) in bounds.items()}
+    intervals: dict[str, Any] = {name: (low, high) if low < high else None for name, (low, high) in bounds.items()}
     wilson = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
     low, high = bounds["accuracy"]
-    return {**intervals, "accuracy": [min(low, float(wilson.low)), max(high, float(wilson.high))]}
+    intervals["accuracy"] = (min(low, float(wilson.low)), max(high, float(wilson.high)))
+    return CoreIntervals(**intervals)

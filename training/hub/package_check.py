@@ -27,7 +27,7 @@ from training.export import QUANTIZED_FILE
 from training.files import sha256_of
 from training.hub.file_check import check_file
 from training.hub.sync import Files
-from training.package import EXAMPLE, REQUIRED, belongs, check
+from training.package import EXAMPLE, REQUIRED, belongs, check, write_checksums
 from training.reporting.report import REPORT_FILE, Report
 
 GENERATED = 32  # images that the ONNX files and the weights are compared on, beside the card's example
@@ -247,7 +247,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     if args.write_checksums:
-        Report.load(args.folder / REPORT_FILE).with_files(args.folder).save(args.folder / REPORT_FILE)
+        write_checksums(args.folder)
     package_files(args.folder, "user/name")
     sys.stdout.write(f"{args.folder} is fit to be published\n")
 

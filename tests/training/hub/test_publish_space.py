@@ -9,9 +9,9 @@ from huggingface_hub import HfApi, SpaceCard
 
 from tests.support.hub_fixtures import Client, files_of
 from tests.support.hub_server import Fault, HubServer
+from training import publish
 from training.errors import PublishError
 from training.hub.sync import push
-from training import publish
 from training.publish_space import main, space_files
 
 ARGUMENTS = ["tester/space", "--model", "tester/faces"]
