@@ -105,6 +105,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def run(argv: list[str] | None = None) -> None:
+        _hide_loading()
         try:
             main(argv)
         except (TrainingError, RecognitionError, OSError) as error:
@@ -113,3 +114,14 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
             sys.exit("interrupted")
 
     return run
+
+
+def _hide_loading() -> None:
+    """Hide the bars that transformers shows while it loads weights, and where no one watches, the Hub's as well."""
+    if "transformers" in sys.modules:
+        from huggingface_hub.utils import enable_progress_bars
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # both
+        if sys.stderr.isatty():
+            enable_progress_bars()

@@ -110,7 +110,7 @@ def quantize(
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.batches = iter(tqdm(batches, desc="calibrating", unit="batch", leave=False))
+            self.batches = iter(tqdm(batches, desc="calibrating", unit="batch", leave=False, disable=None))
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(({"pixel_values": batch} for batch in self.batches), None)
@@ -132,12 +132,12 @@ def quantize(
 
 def images_of(split: Dataset) -> list[np.ndarray]:
     """Return the images of a split, (h, w, 3) uint8, RGB."""
-    return [np.asarray(load_image(image)) for image in tqdm(split["image"], desc="reading", leave=False)]
+    return [np.asarray(load_image(image)) for image in tqdm(split["image"], desc="reading", leave=False, disable=None)]
 
 
 def predict(backend: Backend, images: Sequence[np.ndarray]) -> np.ndarray:
     """Return (n, C) float32 probabilities."""
-    starts = tqdm(range(0, len(images), BATCH), desc=backend.name, unit="batch", leave=False)
+    starts = tqdm(range(0, len(images), BATCH), desc=backend.name, unit="batch", leave=False, disable=None)
     return softmax(np.concatenate([backend(images[start : start + BATCH]) for start in starts]))
 
 
