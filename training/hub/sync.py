@@ -1,10 +1,10 @@
 """Make a repository on the Hub hold exactly some files: one commit, and only what changed is uploaded.
 
 `HfApi.upload_folder(delete_patterns="*")` does not do. Over Xet, the default, it makes several commits where an upload
-takes more than five minutes, has more than 250 files or a commit fails, so what breaks off leaves a repository half old
-and half new. It cannot tell beforehand what it would change, which a dry run and the refusal to change a published
-version need, and it uploads files alone, while the card names the repository it goes to. An unchanged package costs it
-4 writing requests, and 3 reading ones here. So `create_commit` makes the one commit, and what stays here is comparing.
+takes more than five minutes, has more than 250 files or a commit fails, and a broken one leaves the repository half
+old. It cannot tell beforehand what it would change, which a dry run and the refusal to change a published version
+need, and it takes files only, while the card names the repository it goes to. An unchanged package costs it 4 writing
+requests, and 3 reading ones here. So `create_commit` makes the one commit, and what stays here is the comparison.
 """
 
 from __future__ import annotations
