@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from scipy.special import softmax
 from tqdm.auto import tqdm
 from transformers import HfArgumentParser, PreTrainedModel
 from transformers.image_utils import load_image
@@ -30,7 +31,6 @@ from gradio_ui.recognition.hub import resolve_model
 from training.card import write_card
 from training.data.load import load_fer
 from training.errors import DataError, EvaluationError, ExportError, LabelError, ReportError
-from training.evaluation.metrics import softmax
 from training.evaluation.predictions import references
 from training.reporting.report import OnnxVariant, Report
 
@@ -137,7 +137,7 @@ def pictures_of(split: Dataset) -> list[np.ndarray]:
 def predict(backend: Backend, pictures: Sequence[np.ndarray]) -> np.ndarray:
     """(n, C) float32 probabilities."""
     starts = tqdm(range(0, len(pictures), BATCH), desc=backend.name, unit="batch", leave=False)
-    return softmax(np.concatenate([backend(pictures[start : start + BATCH]) for start in starts]))
+    return softmax(np.concatenate([backend(pictures[start : start + BATCH]) for start in starts]), axis=1)
 
 
 def milliseconds(backend: Backend, pictures: Sequence[np.ndarray], rounds: int = 20) -> float:
