@@ -16,10 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.errors import CardError, command
+from training.evaluation.metrics import CORE
 from training.evaluation.results import Calibration, FigureRecord, Robustness
-from training.evaluation.subgroups import METRICS
 from training.files import write_text
-from training.reporting.report import REPORT_FILE, Example, Report, Result, RunData, RunRecord, SplitInfo
+from training.reporting.report import (
+    REPORT_FILE,
+    Example,
+    Report,
+    Result,
+    RunData,
+    RunRecord,
+    SplitInfo,
+    record_changes,
+)
 from training.reporting.tables import format_cell
 
 if TYPE_CHECKING:
@@ -101,11 +110,9 @@ def write_card(folder: Path) -> None:
     Raises:
         ReportError: there is no report, or none that a card can be made from.
     """
-    report = Report.load(folder / REPORT_FILE)
     card = folder / "README.md"
-    write_text(render_card(report) + "\n", card)
-    if report.files:
-        report.with_files(folder, [card]).save(folder / REPORT_FILE)
+    write_text(render_card(Report.load(folder / REPORT_FILE)) + "\n", card)
+    record_changes(folder, [card])
 
 
 def _metadata(report: Report, training: RunRecord, example: Example, best: Result) -> ModelCardData:
@@ -244,7 +251,7 @@ def _subgroups(result: Result, training: RunRecord) -> list[dict[str, Any]]:
                     "group": group,
                     "images": f"{row.images:,}",
                     "people": "-" if row.people is None else f"{row.people:,}",
-                    "cells": [format_cell(row, metric) if row.judged else "too few to judge" for metric in METRICS],
+                    "cells": [format_cell(row, metric) if row.judged else "too few to judge" for metric in CORE],
                 }
                 for group, row in found.groups.items()
             ],

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 from pydantic.dataclasses import dataclass as checked_dataclass
+from scipy.special import softmax
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -36,7 +37,6 @@ from training.data.labels import canonical_label
 from training.data.load import load_fer
 from training.errors import CompareError, EvaluationError, LabelError, command
 from training.evaluate import score, split_info
-from training.evaluation.metrics import softmax
 from training.evaluation.predictions import head_of, labels_of, predict, references, shared_outputs
 from training.evaluation.results import CONFIG, Count, Intervals, Metrics, Positive, Share
 from training.network.build import load_model
@@ -296,7 +296,8 @@ def compare(
         started = time.perf_counter()
         logits = predict(model, contender.image_processor, images, batch_size=batch_size)[0]
         seconds = time.perf_counter() - started
-        probabilities = softmax(logits[:, [contender.labels.index(label) for label in labels]])
+        columns = [contender.labels.index(label) for label in labels]
+        probabilities = softmax(logits[:, columns], axis=1)
         metrics, intervals, undefined = score(probabilities, y, labels)
         warnings += [f"{contender.name}: {message}" for message in undefined]
         hits = probabilities.argmax(axis=1) == y

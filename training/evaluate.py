@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import DatasetDict, concatenate_datasets
+from scipy.special import softmax
 from transformers import BaseImageProcessor, HfArgumentParser, PreTrainedModel
 
 from training.data.labels import VOTES, canonical_label
 from training.data.load import duplicates_of, load_fer, provenance
 from training.errors import LabelError, command
-from training.evaluation.bootstrap import bootstrap_intervals, bootstrap_mean, ece_biases
+from training.evaluation.bootstrap import bootstrap_intervals, ece_biases
 from training.evaluation.calibration import Scaling
-from training.evaluation.metrics import compute, softmax, vote_cross_entropy, vote_entropy
+from training.evaluation.metrics import compute, vote_cross_entropy, vote_entropy
 from training.evaluation.predictions import Predictions, classify, head_of, labels_of
 from training.evaluation.results import FigureRecord, Intervals, Metrics
 from training.evaluation.robustness import robustness
@@ -103,12 +104,10 @@ def score(
     """
     values, undefined = compute(probabilities, references, labels)
     values |= ece_biases(probabilities, references)
-    intervals = bootstrap_intervals(probabilities, references, labels)
     if votes is not None:
         losses = vote_cross_entropy(probabilities, votes)
         values |= {"vote_cross_entropy": losses.mean(), "vote_entropy": vote_entropy(votes)}
-        intervals["vote_cross_entropy"] = bootstrap_mean(losses)
-    return Metrics(**values), Intervals(**intervals), undefined
+    return Metrics(**values), bootstrap_intervals(probabilities, references, labels, votes), undefined
 
 
 def measure(predictions: Predictions, data: DatasetDict, *, split: str, head: str = "fer2013") -> list[Result]:
@@ -126,7 +125,7 @@ def measure(predictions: Predictions, data: DatasetDict, *, split: str, head: st
     for tta, views in TTA_VIEWS.items():
         if views > len(predictions.logits):
             continue
-        probabilities = softmax(predictions.logits[:views]).mean(axis=0)
+        probabilities = softmax(predictions.logits[:views], axis=-1).mean(axis=0)
         for subset, mask in subsets.items():
             if not mask.any():
                 continue
@@ -209,11 +208,11 @@ def draw(
     """
     logits, scaling = predictions.logits[0], scaling_of(model, predictions.labels)
     drawings = draw_figures(
-        softmax(logits),
+        softmax(logits, axis=-1),
         predictions.references,
         predictions.labels,
         where=f"{result.dataset.source}, {result.split}",
-        uncalibrated=softmax(scaling.undo(logits)) if scaling else None,
+        uncalibrated=softmax(scaling.undo(logits), axis=-1) if scaling else None,
     )
     return write_figures(drawings, folder / f"{result.head}_{result.split}", root)
 

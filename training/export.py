@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from scipy.special import softmax
 from tqdm.auto import tqdm
 from transformers import HfArgumentParser, PreTrainedModel
 from transformers.image_utils import load_image
@@ -30,7 +31,6 @@ from gradio_ui.recognition.hub import resolve_model
 from training.card import write_card
 from training.data.load import load_fer
 from training.errors import ExportError, command
-from training.evaluation.metrics import softmax
 from training.evaluation.predictions import references
 from training.files import staged_folder
 from training.package import write_checksums
@@ -138,7 +138,7 @@ def images_of(split: Dataset) -> list[np.ndarray]:
 def predict(backend: Backend, images: Sequence[np.ndarray]) -> np.ndarray:
     """Return (n, C) float32 probabilities."""
     starts = tqdm(range(0, len(images), BATCH), desc=backend.name, unit="batch", leave=False, disable=None)
-    return softmax(np.concatenate([backend(images[start : start + BATCH]) for start in starts]))
+    return softmax(np.concatenate([backend(images[start : start + BATCH]) for start in starts]), axis=1)
 
 
 def milliseconds(backend: Backend, images: Sequence[np.ndarray], rounds: int = 20) -> float:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import softmax
 
 from training.errors import EvaluationError
-from training.evaluation.metrics import CORE, compute, softmax
+from training.evaluation.metrics import CORE, compute
 from training.evaluation.results import CoreMetrics, CorruptionMetrics, Robustness
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def robustness(
     images, y = predictions.pictures.select(chosen).select_columns("image"), predictions.references[chosen]
 
     def score(logits: np.ndarray) -> dict[str, float]:
-        return compute(softmax(logits), y, predictions.labels, CORE)[0]
+        return compute(softmax(logits, axis=1), y, predictions.labels, CORE)[0]
 
     columns = [labels_of(model).index(label) for label in predictions.labels]
     trials = [(name, severity) for name, corruption in CORRUPTIONS.items() for severity in corruption.severities]

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
 from gradio_ui.recognition.backends import ONNX_FILE, OnnxBackend, TorchBackend
 from gradio_ui.recognition.classifier import Classifier
@@ -22,7 +23,6 @@ from gradio_ui.recognition.errors import ModelError
 from training.card import TASK, render_card
 from training.data.labels import canonical_label
 from training.errors import LabelError, PackageError, PublishError, ReportError, command
-from training.evaluation.metrics import softmax
 from training.export import QUANTIZED_FILE
 from training.files import sha256_of
 from training.hub.file_check import check_file
@@ -182,10 +182,10 @@ def check_onnx_answers(folder: Path) -> list[str]:
 
     with Image.open(folder / EXAMPLE) as example:
         images = generated_images(np.asarray(example.convert("RGB")))
-    expected = softmax(TorchBackend.from_pretrained(folder, "cpu")(images))
+    expected = softmax(TorchBackend.from_pretrained(folder, "cpu")(images), axis=1)
     problems = []
     for name, (tolerance, agreement) in files.items():
-        answers = softmax(OnnxBackend(folder, expected.shape[1], name)(images))
+        answers = softmax(OnnxBackend(folder, expected.shape[1], name)(images), axis=1)
         difference = float(np.abs(answers - expected).max())
         agree = float((answers.argmax(axis=1) == expected.argmax(axis=1)).mean())
         if not (difference <= tolerance and agree >= agreement):

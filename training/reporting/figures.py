@@ -16,7 +16,8 @@ from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
 from gradio_ui.recognition.palette import COLORS, OTHER_COLOR
-from training.evaluation.metrics import ECE_BINS, ExpectedCalibrationError, PerClass, RocAuc, checked
+from training.evaluation import metrics
+from training.evaluation.metrics import ECE_BINS, checked, expected_calibration_error, roc_auc
 from training.evaluation.results import Robustness
 from training.evaluation.robustness import CORRUPTIONS
 from training.reporting.plot_style import BLUE, INK, MUTED, ORANGE, ReportFigure, new_figure, styled
@@ -94,7 +95,7 @@ def per_class(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -
     """Precision, recall and F1 of each class, the best on top; arguments as `draw_figures`, checked."""
     from matplotlib.markers import CARETLEFT, CARETRIGHT
 
-    rows = PerClass(labels).score(p, y)["per_class"]
+    rows = metrics.per_class(p, y, labels)
     order = sorted(labels, key=lambda label: (rows[label]["f1"] is None, -(rows[label]["f1"] or 0)))
     figure, axes = new_figure("Precision, recall and F1 of each class", where, 0.42 * len(labels) + 1.6)
     # The tips of the triangles are at the values, so that none hides another where they are equal.
@@ -129,8 +130,8 @@ def per_class(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -
 @styled
 def roc_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> ReportFigure:
     """Each class against the rest, micro and macro averages; arguments as `draw_figures`, checked, several classes."""
-    scores = RocAuc(labels).score(p, y)
-    areas, macro = scores["roc_auc_ovr"], scores["roc_auc_ovr_macro"]
+    areas = roc_auc(p, y, labels)
+    mean = float(np.mean([area for area in areas.values() if area is not None]))
     hot = np.eye(len(labels), dtype=bool)[y]
     micro = float(sk.roc_auc_score(hot.ravel(), p.ravel()))
 
@@ -140,7 +141,7 @@ def roc_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) 
 
     lines = {label: line(hot[:, c], p[:, c]) for c, label in enumerate(labels) if areas[label] is not None}
     averages = {
-        "macro": (np.mean(list(lines.values()), axis=0), macro),
+        "macro": (np.mean(list(lines.values()), axis=0), mean),
         "micro": (line(hot.ravel(), p.ravel()), micro),
     }
     figure, axes = new_figure("ROC curves, each class against the rest", where, 5.2)
@@ -149,7 +150,7 @@ def roc_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) 
     axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.005))
     axes.set_aspect("equal")
     alt = "ROC curves, each class against the rest. Area under the curve: " + _listed(areas, areas.values())
-    alt += f" Macro average {macro:.3f}, micro average {micro:.3f}."
+    alt += f" Macro average {mean:.3f}, micro average {micro:.3f}."
     return ReportFigure("roc", "ROC curves", alt, figure)
 
 
@@ -197,7 +198,7 @@ def reliability(
     errors = []
     for name, probabilities, color, marker in kinds:
         confidence, hit = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
-        ece = ExpectedCalibrationError(labels).score(probabilities, y)["ece"]
+        ece = expected_calibration_error(probabilities, y)
         errors.append(f"{ece:.3f} {name}")
         accuracy, mean = calibration_curve(hit, confidence, n_bins=ECE_BINS)
         filled = np.bincount(np.searchsorted(np.linspace(0, 1, ECE_BINS + 1)[1:-1], confidence), minlength=ECE_BINS)

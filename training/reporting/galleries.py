@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 
 from training.errors import ReportError
-from training.evaluation.metrics import softmax
 from training.reporting.plot_style import ReportFigure, new_figure, styled, write_figures
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def write_galleries(predictions: Predictions, folder: Path) -> None:
         predictions: what `training.evaluation.predictions.classify` gave.
         folder: made if need be; one that `check_unpublished` lets pass.
     """
-    p = softmax(predictions.logits[0])
+    p = softmax(predictions.logits[0], axis=1)
     best, labels = p.argmax(axis=1), predictions.labels
     hit = best == predictions.references
     confidence = p.max(axis=1)

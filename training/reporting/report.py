@@ -381,6 +381,21 @@ class Report:
         return dataclasses.replace(self, files=dict(sorted((self.files | sums).items())))
 
 
+def record_changes(folder: Path, changed: Iterable[Path]) -> None:
+    """Renew the checksums of changed files in the report of a package; a report without checksums stays as it is.
+
+    Args:
+        folder: the package, perhaps without a report.
+        changed: files in it.
+
+    Raises:
+        ReportError: there is a report that cannot be used.
+    """
+    path = folder / REPORT_FILE
+    if path.exists() and (report := Report.load(path)).files:
+        report.with_files(folder, changed).save(path)
+
+
 def write_json(value: Any, path: str | Path) -> None:
     """Write a dataclass or JSON value whole or not at all, without the folders of the machine it was made on."""
     plain = publishable(TypeAdapter(type(value)).dump_python(value, mode="json"))

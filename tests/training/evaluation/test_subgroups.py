@@ -9,8 +9,9 @@ from tests.support.tiny_run import make_run
 from training.data.labels import EMOTIONS
 from training.data.load import load_fer
 from training.evaluate import main
+from training.evaluation.metrics import CORE
 from training.evaluation.predictions import classify
-from training.evaluation.subgroups import METRICS, format_groups, group_names, measure_groups
+from training.evaluation.subgroups import format_groups, group_names, measure_groups
 from training.network.build import load_model
 from training.reporting.report import Report
 
@@ -38,7 +39,7 @@ def test_metrics_per_group_and_gap(two_groups):
     assert (a.metrics.accuracy, b.metrics.accuracy) == (0.75, 0.5)
     assert a.metrics.balanced_accuracy == pytest.approx(balanced_accuracy_score(y[:40], p[:40].argmax(1)))
     for row in (a, b):
-        for name in METRICS:
+        for name in CORE:
             low, high = getattr(row.intervals, name)
             assert low < getattr(row.metrics, name) < high
     gap = found.gaps["accuracy"]
