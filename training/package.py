@@ -246,8 +246,8 @@ def check_size(model: PreTrainedModel, max_megabytes: float | None) -> None:
     megabytes = 4 * sum(tensor.numel() for tensor in model.state_dict().values()) / 1e6
     if max_megabytes is not None and megabytes > max_megabytes:
         raise PackageError(
-            f"expected weights of at most {max_megabytes:g} MB, got {megabytes:.1f} MB; "
-            f"raise --max_megabytes, or leave it out"
+            f"expected weights of at most {max_megabytes:g} MB, got {megabytes:.3g} MB; "
+            "raise --max_megabytes, or leave it out"
         )
 
 

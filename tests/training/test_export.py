@@ -40,7 +40,7 @@ def package(exported: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         module, "export_onnx", lambda model, size, path: shutil.copy(exported[0] / "onnx/model.onnx", path)
     )
-    monkeypatch.setattr(module, "milliseconds", lambda backend, pictures: 1.0)
+    monkeypatch.setattr(module, "milliseconds", lambda backend, images: 1.0)
     return folder
 
 
@@ -55,7 +55,7 @@ def test_both_files_are_there_and_nothing_else(exported: tuple) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["fer2013"]
     stock, exact, int8 = variants
     assert exact.agreement == 1 and exact.accuracy == stock.accuracy
-    assert min(stock.one, exact.many, int8.one) > 0
+    assert min(stock.latency_ms, exact.batch_latency_ms, int8.latency_ms) > 0
 
 
 def test_float_file_says_nothing_of_this_machine(exported: tuple, root: Path) -> None:
@@ -124,9 +124,7 @@ def test_a_file_that_disagrees_replaces_nothing(
 
     before = snapshot(package)
     monkeypatch.setattr(module, "export_onnx", other_head)
-    with pytest.raises(
-        ExportError, match=r"expected the same probabilities.*got a difference of 0\.\d+ on 14 pictures"
-    ):
+    with pytest.raises(ExportError, match=r"expected the same probabilities.*got a difference of 0\.\d+ on 14 images"):
         export(package, arguments)
     assert snapshot(package) == before
     assert [path.name for path in package.parent.iterdir()] == ["fer2013"]
