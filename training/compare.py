@@ -1,4 +1,4 @@
-"""Put several models side by side on the same pictures: accuracy, calibration, speed and size.
+"""Compare models on the same images: accuracy, calibration, speed and size.
 
     python -m training.compare model_card/fer2013 user/name@revision other/onnx/model_quantized.onnx \\
         --dataset fer2013.csv --split validation
@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
+from pydantic.dataclasses import dataclass as checked_dataclass
+from scipy.special import softmax
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -30,25 +32,15 @@ from transformers import (
 )
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.hub import resolve_model
 from training.data.labels import canonical_label
 from training.data.load import load_fer
-from training.errors import (
-    CompareError,
-    DataError,
-    EvaluationError,
-    LabelError,
-    MetricError,
-    ReportError,
-    SurgeryError,
-)
-from training.evaluate import split_provenance
-from training.evaluation.bootstrap import bootstrap_intervals
-from training.evaluation.metrics import compute, softmax
+from training.errors import CompareError, EvaluationError, LabelError, command
+from training.evaluate import score, split_info
 from training.evaluation.predictions import head_of, labels_of, predict, references, shared_outputs
+from training.evaluation.results import CONFIG, Count, Intervals, Metrics, Positive, Share
 from training.network.build import load_model
-from training.reporting.report import library_versions, write_report
+from training.reporting.report import Environment, SplitInfo, library_versions, write_json
 
 SHOWN = ("accuracy", "nll", "ece")
 
@@ -65,7 +57,7 @@ class CompareArguments:
     )
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv, the votes of the same rows."})
     skip_bad_rows: bool = field(default=False, metadata={"help": "Leave out unusable rows instead of stopping."})
-    batch_size: int = field(default=64, metadata={"help": "Pictures per forward pass."})
+    batch_size: int = field(default=64, metadata={"help": "Images per forward pass."})
     output: str = field(default="comparison.json", metadata={"help": "Where the comparison is written."})
 
 
@@ -115,7 +107,7 @@ class Contender:
         model: in eval mode, on its device; an `OnnxClassifier` for an ONNX file.
         image_processor: the one saved with it.
         labels: the canonical names of its C outputs, in order.
-        parameters: how many numbers were learnt.
+        parameters: number of learnt values.
         weights_bytes: size of the files that hold them.
     """
 
@@ -126,6 +118,73 @@ class Contender:
     labels: list[str]
     parameters: int
     weights_bytes: int
+
+
+@checked_dataclass(frozen=True, config=CONFIG)
+class McNemar:
+    """Exact two-sided McNemar test of two models on the same images (McNemar 1947).
+
+    Attributes:
+        only_first: number of images that the first model alone classifies correctly.
+        only_this: number of images that this model alone classifies correctly.
+        p_value: 0-1, of the binomial test of equal odds on those; not adjusted for the number of models compared.
+    """
+
+    only_first: Count
+    only_this: Count
+    p_value: Share
+
+
+@checked_dataclass(frozen=True, config=CONFIG)
+class Compared:
+    """A model among those compared.
+
+    Attributes:
+        name: as it was asked for.
+        revision: the commit on the Hub; None for a folder or file.
+        device: of torch.
+        parameters: number of learnt values.
+        weights_bytes: size of the files that hold them.
+        images_per_second: from stored image to logits, after a warm-up.
+        metrics: on the shared labels.
+        intervals: 95 %, bootstrap.
+        against_first: test against the first model; None for the first.
+    """
+
+    name: str
+    revision: str | None
+    device: str
+    parameters: Count
+    weights_bytes: Count
+    images_per_second: Positive
+    metrics: Metrics
+    intervals: Intervals
+    against_first: McNemar | None
+
+
+@checked_dataclass(frozen=True, config=CONFIG)
+class Comparison:
+    """Several models on the same images; this is what comparison.json holds.
+
+    Attributes:
+        dataset: what was measured on.
+        split: of the dataset.
+        head: "fer2013" or "ferplus".
+        labels: those that all models and the dataset share.
+        images: number of images.
+        warnings: what was left out, a sentence each.
+        models: in the order asked for.
+        environment: library versions and the device of the first model.
+    """
+
+    dataset: SplitInfo
+    split: str
+    head: str
+    labels: list[str]
+    images: Count
+    warnings: list[str]
+    models: list[Compared]
+    environment: Environment
 
 
 def open_contender(spec: str, head: str = "fer2013") -> Contender:
@@ -165,114 +224,131 @@ def open_contender(spec: str, head: str = "fer2013") -> Contender:
     return Contender(spec, revision, model, image_processor, labels, parameters, size)
 
 
-def mcnemar(first: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    """Exact two-sided McNemar test (1947) of two models on the same pictures.
-
-    Only pictures that one of them alone has right tell them apart; if neither is better, each is as likely to have it.
+def mcnemar(first: np.ndarray, other: np.ndarray) -> McNemar:
+    """Test whether two models differ in accuracy; only images that one of them alone has right say anything.
 
     Args:
-        first, other: (n,) bool, which pictures each has right.
-
-    Returns:
-        `only_first` and `only_this`, how many pictures one alone has right, and `p_value`, not adjusted for how many
-        models are compared.
+        first, other: (n,) bool, which images each classifies correctly.
     """
     from scipy.stats import binomtest
 
     only_first, only_other = int((first & ~other).sum()), int((other & ~first).sum())
-    told_apart = only_first + only_other
-    p_value = float(binomtest(only_other, told_apart).pvalue) if told_apart else 1.0
-    return {"only_first": only_first, "only_this": only_other, "p_value": p_value}
+    discordant = only_first + only_other
+    p_value = float(binomtest(only_other, discordant).pvalue) if discordant else 1.0
+    return McNemar(only_first=only_first, only_this=only_other, p_value=p_value)
 
 
-def compare(
-    contenders: Sequence[Contender], split: Dataset, *, head: str = "fer2013", batch_size: int = 64
-) -> dict[str, Any]:
-    """Measure models on the same pictures.
-
-    Args:
-        contenders: the first is what the others are tested against.
-        split: from `load_fer`.
-        head: "fer2013", or "ferplus" to measure against the majority of the votes.
-        batch_size: pictures per forward pass.
-
-    Returns:
-        JSON-ready: `labels` (those shared), `pictures`, `warnings`, and `models`, each with `name`, `revision`,
-        `device`, `parameters`, `weights_bytes`, `pictures_per_second` (from the stored picture to logits, after a
-        warm-up), `metrics`, `intervals` (95 %, bootstrap) and `against_first` (see `mcnemar`; None for the first).
+def shared_labels(contenders: Sequence[Contender], split: Dataset, head: str) -> tuple[list[str], list[str]]:
+    """Return the labels that all models and the dataset know, and a warning for each model that has others.
 
     Raises:
-        CompareError: if there are fewer than two models or no label in common.
-        EvaluationError: if no picture is left.
-        MetricError: if a model gives NaN.
+        CompareError: there are none.
     """
-    if len(contenders) < 2:
-        raise CompareError(f"expected two models or more to compare, got {len(contenders)}")
     first = contenders[0].labels
     known = [first[index] for index in shared_outputs(split, first, head)]
     labels = [label for label in known if all(label in contender.labels for contender in contenders)]
     if not labels:
         every = "; ".join(f"{contender.name}: {', '.join(contender.labels)}" for contender in contenders)
         raise CompareError(f"expected models and a dataset with labels in common, got {every}")
-    warnings = [
+    return labels, [
         f"{contender.name}: {', '.join(foreign)} left out, not known to all; its other labels share the probability"
         for contender in contenders
         if (foreign := [label for label in contender.labels if label not in labels])
     ]
-    y, left_out = references(split, labels, head)
-    rows = np.flatnonzero(y >= 0)
-    pictures, y = split.select(rows), y[rows]
 
-    models: list[dict[str, Any]] = []
-    hits: list[np.ndarray] = []
+
+def compare(
+    contenders: Sequence[Contender],
+    data: DatasetDict,
+    *,
+    split: str = "validation",
+    head: str = "fer2013",
+    batch_size: int = 64,
+) -> Comparison:
+    """Measure models on the same images.
+
+    Args:
+        contenders: the first is what the others are tested against.
+        data: from `load_fer`.
+        split: which split.
+        head: "fer2013", or "ferplus" to measure against the majority of the votes.
+        batch_size: images per forward pass.
+
+    Raises:
+        CompareError: there are fewer than two models or no label in common.
+        EvaluationError: there is no such split, or no image is left.
+        MetricError: a model gives NaN.
+    """
+    if len(contenders) < 2:
+        raise CompareError(f"expected two models or more to compare, got {len(contenders)}")
+    if split not in data:
+        raise EvaluationError(f"expected --split to be one of {', '.join(data)}, got {split!r}")
+    labels, warnings = shared_labels(contenders, data[split], head)
+    y, left_out = references(data[split], labels, head)
+    rows = np.flatnonzero(y >= 0)
+    images, y = data[split].select(rows), y[rows]
+
+    models: list[Compared] = []
+    first_hits: np.ndarray | None = None
     for contender in contenders:
         model: Any = contender.model
-        predict(model, contender.image_processor, pictures.select(range(min(batch_size, len(pictures)))))
+        predict(model, contender.image_processor, images.select(range(min(batch_size, len(images)))))
         started = time.perf_counter()
-        logits = predict(model, contender.image_processor, pictures, batch_size=batch_size)[0]
+        logits = predict(model, contender.image_processor, images, batch_size=batch_size)[0]
         seconds = time.perf_counter() - started
-        probabilities = softmax(logits[:, [contender.labels.index(label) for label in labels]])
-        metrics, undefined = compute(probabilities, y, labels)
+        columns = [contender.labels.index(label) for label in labels]
+        probabilities = softmax(logits[:, columns], axis=1)
+        metrics, intervals, undefined = score(probabilities, y, labels)
         warnings += [f"{contender.name}: {message}" for message in undefined]
-        hits.append(probabilities.argmax(axis=1) == y)
+        hits = probabilities.argmax(axis=1) == y
         models.append(
-            {
-                "name": contender.name,
-                "revision": contender.revision,
-                "device": str(model.device),
-                "parameters": contender.parameters,
-                "weights_bytes": contender.weights_bytes,
-                "pictures_per_second": round(len(y) / seconds, 1),
-                "metrics": metrics,
-                "intervals": bootstrap_intervals(probabilities, y, labels),
-                "against_first": mcnemar(hits[0], hits[-1]) if models else None,
-            }
+            Compared(
+                name=contender.name,
+                revision=contender.revision,
+                device=str(model.device),
+                parameters=contender.parameters,
+                weights_bytes=contender.weights_bytes,
+                images_per_second=round(len(y) / seconds, 1),
+                metrics=metrics,
+                intervals=intervals,
+                against_first=None if first_hits is None else mcnemar(first_hits, hits),
+            )
         )
-    return {"labels": labels, "pictures": len(y), "warnings": left_out + warnings, "models": models}
+        first_hits = hits if first_hits is None else first_hits
+    return Comparison(
+        dataset=split_info(data, split, head),
+        split=split,
+        head=head,
+        labels=labels,
+        images=len(y),
+        warnings=left_out + warnings,
+        models=models,
+        environment=Environment(versions=library_versions(), device=models[0].device),
+    )
 
 
-def format_comparison(comparison: dict[str, Any]) -> str:
-    """The result of `compare` for a terminal."""
-    width = max(len(model["name"]) for model in comparison["models"])
+def format_comparison(comparison: Comparison) -> str:
+    """Format a comparison for a terminal."""
+    width = max(len(model.name) for model in comparison.models)
     titles = "".join(f"  {name:<23}" for name in SHOWN)
-    lines = [f"{'model':<{width}}{titles}{'p':>8}{'pictures/s':>12}{'MB':>8}{'parameters':>12}"]
-    for model in comparison["models"]:
-        shown = [(model["metrics"][name], *model["intervals"][name]) for name in SHOWN]
+    lines = [f"{'model':<{width}}{titles}{'p':>8}{'images/s':>12}{'MB':>8}{'parameters':>12}"]
+    for model in comparison.models:
+        shown = [(getattr(model.metrics, name), *getattr(model.intervals, name)) for name in SHOWN]
         cells = [f"  {value:.4f} [{low:.4f}, {high:.4f}]" for value, low, high in shown]
-        test = model["against_first"]
-        p_value = f"{test['p_value']:.2g}" if test else "-"
+        p_value = f"{model.against_first.p_value:.2g}" if model.against_first else "-"
         lines.append(
-            f"{model['name']:<{width}}{''.join(f'{cell:<25}' for cell in cells)}{p_value:>8}"
-            f"{model['pictures_per_second']:>12,.0f}{model['weights_bytes'] / 1e6:>8.1f}{model['parameters']:>12,}"
+            f"{model.name:<{width}}{''.join(f'{cell:<25}' for cell in cells)}{p_value:>8}"
+            f"{model.images_per_second:>12,.0f}{model.weights_bytes / 1e6:>8.1f}{model.parameters:>12,}"
         )
     lines += [
         "",
-        f"{comparison['pictures']} pictures of {', '.join(comparison['labels'])}; 95 % bootstrap intervals; "
+        f"{comparison.images} images of {', '.join(comparison.labels)}; 95 % bootstrap intervals; "
         "p: exact McNemar test against the first.",
     ]
-    return "\n".join(lines + [f"warning: {message}" for message in comparison["warnings"]])
+    return "\n".join(lines + [f"warning: {message}" for message in comparison.warnings])
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
     kinds: Any = CompareArguments  # the parser's own annotation does not take a plain dataclass
@@ -281,18 +357,11 @@ def main(argv: list[str] | None = None) -> None:
         "models", nargs="+", help="run or packaged folders, Hub ids with optional @revision, ONNX files"
     )
     arguments, positional = parser.parse_args_into_dataclasses(argv)
-    expected = (CompareError, EvaluationError, DataError, MetricError, ReportError, SurgeryError, RecognitionError)
-    try:
-        contenders = [open_contender(spec, arguments.head or "fer2013") for spec in positional.models]
-        head = arguments.head or head_of(contenders[0].model)
-        data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
-        if arguments.split not in data:
-            raise EvaluationError(f"expected --split to be one of {', '.join(data)}, got {arguments.split!r}")
-        comparison = compare(contenders, data[arguments.split], head=head, batch_size=arguments.batch_size)
-    except (*expected, OSError) as error:
-        sys.exit(f"error: {error}")
-    where = {"dataset": split_provenance(data, arguments.split, head), "split": arguments.split, "head": head}
-    write_report({**where, **comparison, "environment": {"versions": library_versions()}}, arguments.output)
+    contenders = [open_contender(spec, arguments.head or "fer2013") for spec in positional.models]
+    head = arguments.head or head_of(contenders[0].model)
+    data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
+    comparison = compare(contenders, data, split=arguments.split, head=head, batch_size=arguments.batch_size)
+    write_json(comparison, arguments.output)
     sys.stdout.write(f"{format_comparison(comparison)}\nwritten to {arguments.output}\n")
 
 

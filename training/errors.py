@@ -92,7 +92,11 @@ class PublishError(TrainingError, RuntimeError):
     """
 
 
-def command(main: Callable[[list[str] | None], None]) -> Callable[[list[str] | None], None]:
+class HubConnectionError(PublishError):
+    """The Hub gave no answer, or the connection broke."""
+
+
+def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
     """Turn what a program may meet into one line, `error: ...`, and exit status 1.
 
     Args:
@@ -101,6 +105,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[[list[str] | N
 
     @functools.wraps(main)
     def run(argv: list[str] | None = None) -> None:
+        _hide_loading()
         try:
             main(argv)
         except (TrainingError, RecognitionError, OSError) as error:
@@ -109,3 +114,14 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[[list[str] | N
             sys.exit("interrupted")
 
     return run
+
+
+def _hide_loading() -> None:
+    """Hide the bars that transformers shows while it loads weights, and where no one watches, the Hub's as well."""
+    if "transformers" in sys.modules:
+        from huggingface_hub.utils import enable_progress_bars
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # both
+        if sys.stderr.isatty():
+            enable_progress_bars()

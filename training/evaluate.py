@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,39 +17,39 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import DatasetDict, concatenate_datasets
+from scipy.special import softmax
 from transformers import BaseImageProcessor, HfArgumentParser, PreTrainedModel
 
 from training.data.labels import VOTES, canonical_label
 from training.data.load import duplicates_of, load_fer, provenance
-from training.errors import (
-    DataError,
-    EvaluationError,
-    LabelError,
-    MetricError,
-    ReportError,
-    SubgroupError,
-    SurgeryError,
-)
-from training.evaluation.bootstrap import bootstrap_intervals, bootstrap_mean, ece_biases
+from training.errors import LabelError, command
+from training.evaluation.bootstrap import bootstrap_intervals, ece_biases
 from training.evaluation.calibration import Scaling
-from training.evaluation.metrics import compute, softmax, vote_cross_entropy, vote_entropy
+from training.evaluation.metrics import compute, vote_cross_entropy, vote_entropy
 from training.evaluation.predictions import Predictions, classify, head_of, labels_of
-from training.evaluation.robustness import robustness, robustness_figure
+from training.evaluation.results import FigureRecord, Intervals, Metrics
+from training.evaluation.robustness import robustness
 from training.evaluation.subgroups import format_groups, read_columns, subgroups_of
 from training.files import sha256_of
 from training.reporting.curves import curves, read_log
-from training.reporting.figures import draw_figures
+from training.reporting.figures import draw_figures, robustness_figure
 from training.reporting.galleries import check_unpublished, write_galleries
 from training.reporting.plot_style import write_figures
 from training.reporting.report import (
-    SCHEMA_VERSION,
-    check_same_pictures,
-    format_table,
+    Counts,
+    Environment,
+    ModelInfo,
+    Report,
+    Result,
+    SplitInfo,
+    Subset,
+    Tta,
+    check_same_images,
     library_versions,
-    load_report,
-    merge,
-    write_report,
 )
+from training.reporting.tables import format_table
+
+TTA_VIEWS: dict[Tta, int] = {"none": 1, "flip": 2}
 
 
 @dataclass
@@ -85,47 +85,68 @@ class EvaluateArguments:
     )
 
 
-def measure(predictions: Predictions, data: DatasetDict, *, split: str, head: str = "fer2013") -> list[dict[str, Any]]:
-    """The `results` of a report, the benchmark itself first; arguments and errors as `evaluate_model`."""
-    pictures, y, labels = predictions.pictures, predictions.references, predictions.labels
+def score(
+    probabilities: np.ndarray, references: np.ndarray, labels: Sequence[str], votes: np.ndarray | None = None
+) -> tuple[Metrics, Intervals, list[str]]:
+    """Compute every metric with its interval.
+
+    Args:
+        probabilities: (n, C) floats in 0-1, rows sum to 1, columns in the order of `labels`.
+        references: (n,) integers, indices into `labels`.
+        labels: the C class names.
+        votes: (n, C) counts of FER+ votes, where the references are their majority.
+
+    Returns:
+        Metrics, 95 % intervals, and a message for each metric that is undefined.
+
+    Raises:
+        MetricError: as `training.evaluation.metrics.compute`.
+    """
+    values, undefined = compute(probabilities, references, labels)
+    values |= ece_biases(probabilities, references)
+    if votes is not None:
+        losses = vote_cross_entropy(probabilities, votes)
+        values |= {"vote_cross_entropy": losses.mean(), "vote_entropy": vote_entropy(votes)}
+    return Metrics(**values), bootstrap_intervals(probabilities, references, labels, votes), undefined
+
+
+def measure(predictions: Predictions, data: DatasetDict, *, split: str, head: str = "fer2013") -> list[Result]:
+    """Compute the results of a report, the benchmark itself first; arguments and errors as `evaluate_model`."""
+    y, labels = predictions.references, predictions.labels
     votes = votes_of(predictions, head)
     notes = [f"{count} bad rows of the dataset dropped: {why}" for why, count in provenance(data)["dropped"].items()]
     if head == "ferplus" and votes is None:
         notes.append("no FER+ votes given: measured against the labels of the dataset")
-    subsets = {"all": np.ones(len(y), bool)}
+    subsets: dict[Subset, np.ndarray] = {"all": np.ones(len(y), bool)}
     if split != "train" and "train" in data:
-        subsets["unseen_pixels"] = ~duplicates_of(pictures, data["train"])
+        subsets["unseen_pixels"] = ~duplicates_of(predictions.pictures, data["train"])
 
     results = []
-    for tta, views in {"none": 1, "flip": 2}.items():
+    for tta, views in TTA_VIEWS.items():
         if views > len(predictions.logits):
             continue
-        probabilities = softmax(predictions.logits[:views]).mean(axis=0)
+        probabilities = softmax(predictions.logits[:views], axis=-1).mean(axis=0)
         for subset, mask in subsets.items():
             if not mask.any():
                 continue
-            metrics, undefined = compute(probabilities[mask], y[mask], labels)
-            metrics |= ece_biases(probabilities[mask], y[mask])
-            intervals = bootstrap_intervals(probabilities[mask], y[mask], labels)
-            if votes is not None:
-                losses = vote_cross_entropy(probabilities[mask], votes[mask])
-                metrics["vote_cross_entropy"], intervals["vote_cross_entropy"] = losses.mean(), bootstrap_mean(losses)
-                metrics["vote_entropy"] = vote_entropy(votes[mask])
+            metrics, intervals, undefined = score(
+                probabilities[mask], y[mask], labels, None if votes is None else votes[mask]
+            )
             results.append(
-                {
-                    "head": head,
-                    "split": split,
-                    "tta": tta,
-                    "subset": subset,
-                    "labels": labels,
-                    "dataset": split_provenance(data, split, head),
-                    "counts": {"pictures": int(mask.sum()), "left_out": int(len(data[split]) - mask.sum())},
-                    "metrics": metrics,
-                    "intervals": intervals,
-                    "warnings": notes + predictions.left_out + undefined,
-                    "seconds": round(predictions.seconds, 2),
-                    "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                }
+                Result(
+                    head=head,
+                    split=split,
+                    tta=tta,
+                    subset=subset,
+                    labels=labels,
+                    dataset=split_info(data, split, head),
+                    counts=Counts(images=int(mask.sum()), left_out=int(len(data[split]) - mask.sum())),
+                    metrics=metrics,
+                    intervals=intervals,
+                    warnings=notes + predictions.left_out + undefined,
+                    seconds=round(predictions.seconds, 2),
+                    date=datetime.now(UTC).isoformat(timespec="seconds"),
+                )
             )
     return results
 
@@ -147,7 +168,7 @@ def evaluate_model(
     head: str = "fer2013",
     flip_tta: bool = False,
     batch_size: int = 64,
-) -> list[dict[str, Any]]:
+) -> list[Result]:
     """Measure a model on one split.
 
     Args:
@@ -160,7 +181,7 @@ def evaluate_model(
         batch_size: pictures per forward pass.
 
     Returns:
-        The `results` of a report, see `training.reporting.report`, the benchmark itself first.
+        The `results` of a report, the benchmark itself first.
 
     Raises:
         EvaluationError: if there is no such split or nothing in it the model knows.
@@ -174,29 +195,26 @@ def evaluate_model(
 
 
 def draw(
-    predictions: Predictions, result: dict[str, Any], model: PreTrainedModel, folder: Path, root: Path
-) -> list[dict[str, str]]:
-    """Write the figures of the benchmark itself.
+    predictions: Predictions, result: Result, model: PreTrainedModel, folder: Path, root: Path
+) -> list[FigureRecord]:
+    """Write the plots of the benchmark itself.
 
     Args:
         predictions: what `classify` gave.
         result: the first that `measure` gave for them.
         model: the same; where it is calibrated, before and after are drawn.
-        folder: gets a folder `<head>_<split>` with the figures.
+        folder: gets a folder `<head>_<split>` with the plots.
         root: where the report lies.
-
-    Returns:
-        The result's `figures`, see `training.reporting.report`.
     """
     logits, scaling = predictions.logits[0], scaling_of(model, predictions.labels)
     drawings = draw_figures(
-        softmax(logits),
+        softmax(logits, axis=-1),
         predictions.references,
         predictions.labels,
-        where=f"{result['dataset']['source']}, {result['split']}",
-        uncalibrated=softmax(scaling.undo(logits)) if scaling else None,
+        where=f"{result.dataset.source}, {result.split}",
+        uncalibrated=softmax(scaling.undo(logits), axis=-1) if scaling else None,
     )
-    return write_figures(drawings, folder / f"{result['head']}_{result['split']}", root)
+    return write_figures(drawings, folder / f"{result.head}_{result.split}", root)
 
 
 def scaling_of(model: PreTrainedModel, labels: Sequence[str]) -> Scaling | None:
@@ -205,26 +223,26 @@ def scaling_of(model: PreTrainedModel, labels: Sequence[str]) -> Scaling | None:
     return Scaling(*(np.array([found[key][x] for x in labels]) for key in ("temperature", "bias"))) if found else None
 
 
-def split_provenance(data: DatasetDict, split: str, head: str) -> dict[str, Any]:
-    """Which data exactly: source, revision, what pictures should be called, fingerprint and rows of one split."""
+def split_info(data: DatasetDict, split: str, head: str) -> SplitInfo:
+    """Describe the exact data of one split, and what its images are measured against."""
     whole = provenance(data)
     reference = "FER+ majority" if head == "ferplus" and "votes" in data[split].column_names else "label"
-    return {**whole, "reference": reference, **{key: whole[key][split] for key in ("fingerprint", "rows")}}
+    return SplitInfo(**whole | {"reference": reference} | {key: whole[key][split] for key in ("fingerprint", "rows")})
 
 
-def describe_model(model: PreTrainedModel, weights: Path, name: str, revision: str | None = None) -> dict[str, Any]:
-    """The `model` part of a report: which weights, down to the checksum of their file."""
-    return {
-        "name": name,
-        "revision": revision,
-        "architecture": type(model).__name__,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "weights_sha256": sha256_of(weights),
-        "weights_bytes": weights.stat().st_size,
-    }
+def describe_model(model: PreTrainedModel, weights: Path, name: str, revision: str | None = None) -> ModelInfo:
+    """Describe which weights a report is about, down to the checksum of their file."""
+    return ModelInfo(
+        name=name,
+        revision=revision,
+        architecture=type(model).__name__,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        weights_sha256=sha256_of(weights),
+        weights_bytes=weights.stat().st_size,
+    )
 
 
-def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], Path]:
+def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[Report, Path]:
     """Load model and data, measure, and write the report.
 
     Args:
@@ -265,48 +283,47 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[dict[str, Any], P
     local = Path(spec).is_dir()
     output = Path(arguments.output or (folder / "report.json" if local else "report.json"))
     if arguments.split in data:
-        check_same_pictures(output, **where, dataset=split_provenance(data, **where))
+        check_same_images(output, **where, dataset=split_info(data, **where))
     predictions = classify(
         model, image_processor, data, **where, flip_tta=arguments.flip_tta, batch_size=arguments.batch_size
     )
-    report: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "model": describe_model(model, folder / "model.safetensors", str(source.model_id), source.revision),
-        "results": measure(predictions, data, **where),
-        "environment": {"versions": library_versions(), "device": str(model.device)},
-    }
-    if arguments.group_by:
-        report["results"][0]["subgroups"] = subgroups_of(predictions, arguments.group_by)
+    first, *others = measure(predictions, data, **where)
     figures = Path(arguments.figures or output.parent / "figures")
-    report["results"][0]["figures"] = draw(predictions, report["results"][0], model, figures, output.parent)
+    report = Report(
+        model=describe_model(model, folder / "model.safetensors", str(source.model_id), source.revision),
+        results=[
+            replace(
+                first,
+                subgroups=subgroups_of(predictions, arguments.group_by) if arguments.group_by else None,
+                figures=draw(predictions, first, model, figures, output.parent),
+            ),
+            *others,
+        ],
+        environment=Environment(versions=library_versions(), device=str(model.device)),
+    )
     if log_history := read_log(folder):
         write_figures([curves(log_history, head)], figures, output.parent)
     if arguments.robustness:
-        count = arguments.robustness_pictures
-        report["robustness"] = robustness(model, image_processor, predictions, count=count, **where)
-        drawing = robustness_figure(report["robustness"])
-        report["robustness"]["figures"] = write_figures([drawing], figures, output.parent)
+        measured = robustness(model, image_processor, predictions, count=arguments.robustness_pictures, **where)
+        plots = write_figures([robustness_figure(measured)], figures, output.parent)
+        report = replace(report, robustness=replace(measured, figures=plots))
     if arguments.galleries:
         write_galleries(predictions, Path(arguments.galleries))
-    write_report(merge(load_report(output), report) if output.exists() else report, output)
+    merged = Report.load(output).merged_with(report) if output.exists() else report
+    merged.save(output)
     return report, output
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    from gradio_ui.recognition.errors import RecognitionError
-
     kinds: Any = EvaluateArguments  # the parser's own annotation does not take a plain dataclass
     parser = HfArgumentParser(kinds, prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("model", help="run folder, packaged folder, or Hub id with optional @revision")
     arguments, positional = parser.parse_args_into_dataclasses(argv)
-    expected = (EvaluationError, DataError, LabelError, MetricError, ReportError, SurgeryError, RecognitionError)
-    try:
-        report, output = evaluate(positional.model, arguments)
-    except (*expected, SubgroupError, OSError) as error:
-        sys.exit(f"error: {error}")
-    groups = report["results"][0].get("subgroups")
-    tables = [format_table(report["results"]), *([format_groups(groups)] if groups else [])]
+    report, output = evaluate(positional.model, arguments)
+    groups = report.results[0].subgroups
+    tables = [format_table(report.results), *([format_groups(groups)] if groups else [])]
     sys.stdout.write("\n\n".join(tables) + f"\nwritten to {output}\n")
 
 

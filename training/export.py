@@ -3,36 +3,38 @@
     python -m training.export model_card/fer2013 --dataset fer2013.csv
 
 writes onnx/model.onnx and onnx/model_quantized.onnx into the package, each checked through the engine that serves it:
-the float file against PyTorch, the int8 file against the float file. Nothing is replaced before that.
+the float file against PyTorch, the int8 file against the float file. Only then is the package replaced, as a whole.
 """
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from scipy.special import softmax
 from tqdm.auto import tqdm
 from transformers import HfArgumentParser, PreTrainedModel
 from transformers.image_utils import load_image
 
 from gradio_ui.recognition.backends import ONNX_FILE, Backend, OnnxBackend, TorchBackend
 from gradio_ui.recognition.classifier import labels_of
-from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.hub import resolve_model
 from training.card import write_card
 from training.data.load import load_fer
-from training.errors import DataError, EvaluationError, ExportError, LabelError, ReportError
-from training.evaluation.metrics import softmax
+from training.errors import ExportError, command
 from training.evaluation.predictions import references
-from training.reporting.report import load_report, write_report
+from training.files import staged_folder
+from training.package import write_checksums
+from training.reporting.report import REPORT_FILE, OnnxVariant, Report
 
 QUANTIZED_FILE = "onnx/model_quantized.onnx"
 OPSET = 20  # the first with Gelu, which would otherwise be five nodes
@@ -45,31 +47,11 @@ BATCH = 32
 
 @dataclass
 class ExportArguments:
-    """What to calibrate and check on."""
+    """The dataset to calibrate and check on."""
 
     dataset: str = field(metadata={"help": "CSV, folder or Hub id with a train and a validation split."})
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv; for a model of the head ferplus."})
-    calibration_pictures: int = field(default=512, metadata={"help": "Training pictures that set the int8 ranges."})
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to run the model, measured on `validation`.
-
-    Attributes:
-        name: the file, or the backend.
-        megabytes: size of the weights' file, in millions of bytes.
-        accuracy: 0-1.
-        agreement: 0-1, share of pictures with the same label as the variant it was made from.
-        one, many: median milliseconds of one picture, and of one in a batch of `BATCH`, from pixels to logits.
-    """
-
-    name: str
-    megabytes: float
-    accuracy: float
-    agreement: float
-    one: float
-    many: float
+    calibration_pictures: int = field(default=512, metadata={"help": "Training images that set the int8 ranges."})
 
 
 def export_onnx(model: PreTrainedModel, size: tuple[int, int], path: Path) -> None:
@@ -83,10 +65,9 @@ def export_onnx(model: PreTrainedModel, size: tuple[int, int], path: Path) -> No
     import onnx
     import torch
 
-    pictures = torch.zeros(2, 3, *size)
     program = torch.onnx.export(
         model,
-        kwargs={"pixel_values": pictures},
+        kwargs={"pixel_values": torch.zeros(2, 3, *size)},
         input_names=["pixel_values"],
         output_names=["logits"],
         dynamic_shapes={"pixel_values": {0: "batch"}},
@@ -95,7 +76,7 @@ def export_onnx(model: PreTrainedModel, size: tuple[int, int], path: Path) -> No
     )
     assert program is not None  # noqa: S101 - only the exporter before dynamo returned None
     proto = program.model_proto
-    # The exporter notes for every node which line of which file on this machine it came from.
+    # The exporter records for every node which line of which file on this machine it came from.
     for item in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
         item.ClearField("metadata_props")
     for node in proto.graph.node:
@@ -114,8 +95,8 @@ def quantize(
 ) -> None:
     """Write an int8 version: static, QDQ, a scale for each output channel of a weight.
 
-    Only the matrix products are in int8. They hold 90 % of the weights; with the convolutions too the file shrinks
-    from 31 % to 26 % of the float one, and another 1 % of the labels changes.
+    Only the matrix products are in int8. They hold 90 % of the weights; with the convolutions in int8, too, the file
+    shrinks from 31 % to 26 % of the float one, and another 1 % of the labels changes.
 
     Args:
         source: float32 ONNX.
@@ -129,7 +110,7 @@ def quantize(
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.batches = iter(tqdm(batches, desc="calibrating", unit="batch", leave=False))
+            self.batches = iter(tqdm(batches, desc="calibrating", unit="batch", leave=False, disable=None))
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(({"pixel_values": batch} for batch in self.batches), None)
@@ -149,34 +130,90 @@ def quantize(
         )
 
 
-def pictures_of(split: Dataset) -> list[np.ndarray]:
-    """The pictures of a split, (h, w, 3) uint8, RGB."""
-    return [np.asarray(load_image(image)) for image in tqdm(split["image"], desc="reading", leave=False)]
+def images_of(split: Dataset) -> list[np.ndarray]:
+    """Return the images of a split, (h, w, 3) uint8, RGB."""
+    return [np.asarray(load_image(image)) for image in tqdm(split["image"], desc="reading", leave=False, disable=None)]
 
 
-def predict(backend: Backend, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """(n, C) float32 probabilities."""
-    starts = tqdm(range(0, len(pictures), BATCH), desc=backend.name, unit="batch", leave=False)
-    return softmax(np.concatenate([backend(pictures[start : start + BATCH]) for start in starts]))
+def predict(backend: Backend, images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return (n, C) float32 probabilities."""
+    starts = tqdm(range(0, len(images), BATCH), desc=backend.name, unit="batch", leave=False, disable=None)
+    return softmax(np.concatenate([backend(images[start : start + BATCH]) for start in starts]), axis=1)
 
 
-def milliseconds(backend: Backend, pictures: Sequence[np.ndarray], rounds: int = 20) -> float:
-    """Median time of one picture when these are classified together, warm."""
+def milliseconds(backend: Backend, images: Sequence[np.ndarray], rounds: int = 20) -> float:
+    """Measure the median time for one image when these are classified together, warm."""
 
     def seconds() -> Iterator[float]:
         for _ in range(rounds + 2):
             start = time.perf_counter()
-            backend(pictures)
+            backend(images)
             yield time.perf_counter() - start
 
-    return 1000 * statistics.median(list(seconds())[2:]) / len(pictures)
+    return 1000 * statistics.median(list(seconds())[2:]) / len(images)
 
 
-def export(folder: Path, arguments: ExportArguments) -> tuple[list[Variant], str]:
-    """Write, check and swap in both files.
+@dataclass(frozen=True)
+class Trials:
+    """The images that the variants are measured on, and those that set the int8 ranges.
+
+    Attributes:
+        images: n of the validation split, (h, w, 3) uint8, RGB.
+        labels: (n,) int, indices of the model's outputs.
+        calibration: of the training split.
+    """
+
+    images: list[np.ndarray]
+    labels: np.ndarray
+    calibration: list[np.ndarray]
+
+    @classmethod
+    def load(cls, arguments: ExportArguments, labels: Sequence[str], head: str) -> Trials:
+        """Load the dataset.
+
+        Args:
+            arguments: name it.
+            labels: of the model, in the order of its outputs.
+            head: of the model, "fer2013" or "ferplus".
+
+        Raises:
+            ExportError: the dataset lacks a split.
+            DataError, EvaluationError, LabelError: it cannot be used for this model.
+        """
+        data = load_fer(arguments.dataset, ferplus=arguments.ferplus)
+        if missing := {"train", SPLIT} - data.keys():
+            raise ExportError(f"expected a dataset with a train and a {SPLIT} split, got none of {', '.join(missing)}")
+        y, _ = references(data[SPLIT], labels, head)
+        rows = np.flatnonzero(y >= 0)
+        count = min(arguments.calibration_pictures, len(data["train"]))
+        chosen = np.random.default_rng(0).permutation(len(data["train"]))[:count]
+        return cls(images_of(data[SPLIT].select(rows)), y[rows], images_of(data["train"].select(chosen)))
+
+    def measure(self, backend: Backend, file: Path, probabilities: np.ndarray, reference: np.ndarray) -> OnnxVariant:
+        """Measure one way to run the model.
+
+        Args:
+            backend: what runs it.
+            file: its weights.
+            probabilities: (n, C), its answers.
+            reference: (n, C), the answers of the variant that it was made from.
+        """
+        labels = probabilities.argmax(axis=1)
+        return OnnxVariant(
+            name=file.name,
+            megabytes=file.stat().st_size / 1e6,
+            accuracy=float((labels == self.labels).mean()),
+            agreement=float((labels == reference.argmax(axis=1)).mean()),
+            latency_ms=milliseconds(backend, self.images[:1]),
+            batch_latency_ms=milliseconds(backend, self.images[:BATCH]),
+        )
+
+
+def export(folder: Path, arguments: ExportArguments) -> tuple[list[OnnxVariant], str]:
+    """Write and check both files, and swap in the package that holds them.
 
     Args:
-        folder: a package; its folder onnx/ is replaced.
+        folder: a package; its folder onnx/, and with it report and card, is replaced.
         arguments: what to calibrate and check on.
 
     Returns:
@@ -184,70 +221,80 @@ def export(folder: Path, arguments: ExportArguments) -> tuple[list[Variant], str
 
     Raises:
         ExportError: the float file does not agree with PyTorch, or the dataset lacks a split; nothing was replaced.
-        DataError, EvaluationError, LabelError, RecognitionError: the dataset or the model cannot be used.
+        DataError, EvaluationError, LabelError, ReportError, RecognitionError: the dataset or the package cannot be
+            used; likewise.
     """
-    folder = resolve_model(folder).folder
+    folder = resolve_model(folder).folder.resolve()
     torch_backend = TorchBackend.from_pretrained(folder, "cpu")
     config = torch_backend.model.config
-    outputs = len(labels_of(config.to_dict()))
-    data = load_fer(arguments.dataset, ferplus=arguments.ferplus)
-    if missing := {"train", SPLIT} - data.keys():
-        raise ExportError(f"expected a dataset with a train and a {SPLIT} split, got none of {', '.join(missing)}")
     head = getattr(config, "provenance", {}).get("head", "fer2013")
-    y, _ = references(data[SPLIT], labels_of(config.to_dict()), head)
-    rows = np.flatnonzero(y >= 0)
-    pictures, y = pictures_of(data[SPLIT].select(rows)), y[rows]
-
-    def measure(backend: Backend, file: Path, probabilities: np.ndarray, reference: np.ndarray) -> Variant:
-        labels, many = probabilities.argmax(axis=1), pictures[:BATCH]
-        return Variant(
-            name=file.name,
-            megabytes=file.stat().st_size / 1e6,
-            accuracy=float((labels == y).mean()),
-            agreement=float((labels == reference.argmax(axis=1)).mean()),
-            one=milliseconds(backend, pictures[:1]),
-            many=milliseconds(backend, many),
-        )
-
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        staged = Path(scratch) / folder.name
-        (staged / ONNX_FILE).parent.mkdir(parents=True)
-        torch_backend.image_processor.save_pretrained(staged)
-        height, width = torch_backend.pixel_values(pictures[:1]).shape[2:]
-        export_onnx(torch_backend.model, (height, width), staged / ONNX_FILE)
-        float_backend = OnnxBackend(staged, outputs)
-        stock, exported = predict(torch_backend, pictures), predict(float_backend, pictures)
-        if not (difference := float(np.abs(stock - exported).max())) <= TOLERANCE:
-            raise ExportError(
-                f"expected the same probabilities from PyTorch and {ONNX_FILE} within {TOLERANCE:g}, got a difference "
-                f"of {difference:.2g} on {len(pictures)} pictures of {SPLIT}; {folder.name} is as it was"
-            )
-        variants = [
-            measure(torch_backend, folder / "model.safetensors", stock, stock),
-            measure(float_backend, staged / ONNX_FILE, exported, stock),
-        ]
-
-        count = min(arguments.calibration_pictures, len(data["train"]))
-        chosen = np.random.default_rng(0).permutation(len(data["train"]))[:count]
-        calibration = pictures_of(data["train"].select(chosen))
-        batches = [float_backend.image_processor(calibration[i : i + BATCH]) for i in range(0, count, BATCH)]
-        quantize(staged / ONNX_FILE, staged / QUANTIZED_FILE, batches)
-        int8_backend = OnnxBackend(staged, outputs, QUANTIZED_FILE)
-        variants.append(measure(int8_backend, staged / QUANTIZED_FILE, predict(int8_backend, pictures), exported))
-        refusal = refusal_of(variants[1], variants[2])
+    trials = Trials.load(arguments, labels_of(config.to_dict()), head)
+    with staged_folder(folder) as staged:
+        shutil.copytree(folder, staged, ignore=shutil.ignore_patterns("onnx"), dirs_exist_ok=True)
+        (staged / ONNX_FILE).parent.mkdir()
+        *variants, exported = export_float(torch_backend, trials, staged)
+        quantized = export_int8(trials, exported, staged)
+        refusal = refusal_of(variants[1], quantized)
         if refusal:
             (staged / QUANTIZED_FILE).unlink()
-        swap((staged / ONNX_FILE).parent, (folder / ONNX_FILE).parent, Path(scratch) / "previous")
-    if (folder / "report.json").exists():  # what the card tells of the files
-        kept = variants[:-1] if refusal else variants
-        report = load_report(folder / "report.json") | {"onnx": [asdict(variant) for variant in kept]}
-        write_report(report, folder / "report.json")
-        write_card(folder)
-    return variants, refusal
+        if (staged / REPORT_FILE).exists():  # what the card says about the files
+            kept = variants if refusal else [*variants, quantized]
+            replace(Report.load(staged / REPORT_FILE), onnx=kept).save(staged / REPORT_FILE)
+            write_card(staged)
+            write_checksums(staged)
+    return [*variants, quantized], refusal
 
 
-def refusal_of(exported: Variant, quantized: Variant) -> str:
-    """Why an int8 model is not good enough beside the float one, or ""."""
+def export_float(
+    torch_backend: TorchBackend, trials: Trials, folder: Path
+) -> tuple[OnnxVariant, OnnxVariant, np.ndarray]:
+    """Write the float32 file and compare it with PyTorch.
+
+    Args:
+        torch_backend: the model.
+        trials: what to measure on.
+        folder: the package, with an empty folder onnx/.
+
+    Returns:
+        PyTorch, the file, and the file's probabilities (n, C).
+
+    Raises:
+        ExportError: they do not agree.
+    """
+    height, width = torch_backend.pixel_values(trials.images[:1]).shape[2:]
+    export_onnx(torch_backend.model, (height, width), folder / ONNX_FILE)
+    backend = OnnxBackend(folder, len(labels_of(torch_backend.model.config.to_dict())))
+    stock, exported = predict(torch_backend, trials.images), predict(backend, trials.images)
+    if not (difference := float(np.abs(stock - exported).max())) <= TOLERANCE:
+        raise ExportError(
+            f"expected the same probabilities from PyTorch and {ONNX_FILE} within {TOLERANCE:g}, got a difference "
+            f"of {difference:.2g} on {len(trials.images)} images of {SPLIT}; the package is as it was"
+        )
+    return (
+        trials.measure(torch_backend, folder / "model.safetensors", stock, stock),
+        trials.measure(backend, folder / ONNX_FILE, exported, stock),
+        exported,
+    )
+
+
+def export_int8(trials: Trials, exported: np.ndarray, folder: Path) -> OnnxVariant:
+    """Write the int8 file.
+
+    Args:
+        trials: what to calibrate and measure on.
+        exported: (n, C), the probabilities of the float32 file.
+        folder: the package, with the float32 file.
+    """
+    outputs, images = exported.shape[1], trials.calibration
+    processor = OnnxBackend(folder, outputs).image_processor
+    batches = [processor(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+    quantize(folder / ONNX_FILE, folder / QUANTIZED_FILE, batches)
+    backend = OnnxBackend(folder, outputs, QUANTIZED_FILE)
+    return trials.measure(backend, folder / QUANTIZED_FILE, predict(backend, trials.images), exported)
+
+
+def refusal_of(exported: OnnxVariant, quantized: OnnxVariant) -> str:
+    """Say why an int8 model is not good enough beside the float one; "" where it is."""
     loss = exported.accuracy - quantized.accuracy
     if loss <= MAX_LOSS and quantized.agreement >= MIN_AGREEMENT:
         return ""
@@ -257,38 +304,25 @@ def refusal_of(exported: Variant, quantized: Variant) -> str:
     )
 
 
-def swap(new: Path, out: Path, previous: Path) -> None:
-    """Replace a folder by another one on the same disk; after a failure the old one is back."""
-    if out.exists():
-        out.rename(previous)
-    try:
-        new.rename(out)
-    except BaseException:
-        if previous.exists():
-            previous.rename(out)
-        raise
-
-
-def format_variants(variants: Sequence[Variant]) -> str:
-    """A table for the terminal."""
+def format_variants(variants: Sequence[OnnxVariant]) -> str:
+    """Lay out a table for the terminal."""
     rows = [f"{'file':22} {'MB':>6} {'accuracy':>9} {'agreement':>10} {'ms, 1 face':>11} {f'ms, 1 of {BATCH}':>11}"]
     rows += [
-        f"{v.name:22} {v.megabytes:6.2f} {v.accuracy:9.4f} {v.agreement:10.4f} {v.one:11.2f} {v.many:11.2f}"
+        f"{v.name:22} {v.megabytes:6.2f} {v.accuracy:9.4f} {v.agreement:10.4f} {v.latency_ms:11.2f} "
+        f"{v.batch_latency_ms:11.2f}"
         for v in variants
     ]
     return "\n".join(rows)
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     kinds: Any = ExportArguments  # the parser's own annotation does not take a plain dataclass
     parser = HfArgumentParser(kinds, prog="python -m training.export", description=__doc__)
     parser.add_argument("folder", type=Path, help="package folder")
     arguments, positional = parser.parse_args_into_dataclasses(argv)
-    try:
-        variants, refusal = export(positional.folder, arguments)
-    except (ExportError, DataError, EvaluationError, LabelError, RecognitionError, ReportError, OSError) as error:
-        sys.exit(f"error: {error}")
+    variants, refusal = export(positional.folder, arguments)
     sys.stdout.write(
         f"{format_variants(variants)}\n{refusal or f'opset {OPSET}, written to {positional.folder}/onnx'}\n"
     )

@@ -2,14 +2,15 @@
 
     python -m training.package runs/fer2013 model_card/fer2013 --dataset fer2013.csv
 
-The head is selected, the grey stem widened to RGB and the calibration folded into the classifier, so the folder
-serves calibrated probabilities for any picture through `pipeline`. It is built beside its place, checked, and only
-then swapped in whole.
+The head is selected, the grayscale stem widened to RGB and the calibration folded into the classifier, so the folder
+serves calibrated probabilities for any image through `pipeline`. It is built beside its place, checked, and only then
+swapped in whole.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
 import sys
 import tempfile
@@ -17,36 +18,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, HfArgumentParser
+from transformers import AutoConfig, HfArgumentParser, PreTrainedModel
 
 from gradio_ui.recognition.classifier import DEFAULT_MARGIN
 from training.card import write_card
 from training.data.load import load_fer
 from training.data.statistics import data_limits
-from training.errors import (
-    DataError,
-    EvaluationError,
-    LabelError,
-    MetricError,
-    PackageError,
-    ReportError,
-    SurgeryError,
-)
+from training.errors import PackageError, command
 from training.evaluate import describe_model, draw, measure, votes_of
 from training.evaluation.calibration import calibrate
 from training.evaluation.predictions import classify, labels_of
+from training.files import staged_folder
 from training.network.build import load_model
 from training.network.surgery import fold_scaling
 from training.reporting.curves import curves, read_log
 from training.reporting.plot_style import write_figures
 from training.reporting.provenance import RUN_KEYS, read_run
-from training.reporting.report import SCHEMA_VERSION, library_versions, publishable, write_report
+from training.reporting.report import (
+    REPORT_FILE,
+    DataLimits,
+    Environment,
+    Example,
+    Report,
+    Score,
+    library_versions,
+    publishable,
+)
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
+    from transformers import BaseImageProcessor
+
+    from training.evaluation.results import Calibration
 
 SPLIT = "validation"  # the calibration is fitted here and the report is about it; test stays untouched
 EXAMPLE = "figures/example.png"
+REQUIRED = ("README.md", "config.json", "preprocessor_config.json", "model.safetensors", "report.json")
+OPTIONAL = ("curves.png", "figures/*.png", "figures/*.svg", "onnx/model.onnx", "onnx/model_quantized.onnx")
 
 
 @dataclass
@@ -62,123 +70,211 @@ class PackageArguments:
     model_id: str | None = field(
         default=None, metadata={"help": "Hub id the card's quick start names; default: the folder as given."}
     )
-    max_megabytes: float = field(default=40.0, metadata={"help": "Refuse larger weights; 1 MB is a million bytes."})
+    max_megabytes: float | None = field(
+        default=None, metadata={"help": "Refuse larger weights; 1 MB is a million bytes. Default: any size."}
+    )
 
 
 def build(
-    run: Path, folder: Path, arguments: PackageArguments, data: DatasetDict, margins: dict[str, float]
-) -> list[str]:
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
+    run: Path,
+    folder: Path,
+    arguments: PackageArguments,
+    data: DatasetDict,
+) -> None:
     """Write the whole package into an empty folder.
 
     Args:
+        model: of the run, with the head to package alone, `crop_margin` in its config; it is changed.
+        image_processor: of the run.
         run: the run folder.
         folder: where to write.
         arguments: what to package; `model_id` is set.
-        data: the dataset, with a validation split.
-        margins: detector name -> crop margin for the config.
-
-    Returns:
-        The labels that the package must serve.
+        data: the dataset.
 
     Raises:
-        PackageError, ReportError, EvaluationError, SurgeryError, LabelError, MetricError: nothing usable was written.
+        TrainingError: the run, the dataset or what came of them cannot be used.
     """
     training = read_run(run)
-    model, image_processor = load_model(run, arguments.head)
-    labels = labels_of(model)
-
-    if SPLIT not in data:
-        raise PackageError(f"expected a dataset with a {SPLIT} split, got {', '.join(data)}")
     where: Any = {"split": SPLIT, "head": arguments.head}
-    raw = classify(model, image_processor, data, **where)
-    if raw.labels != labels:
-        raise PackageError(f"expected a dataset of {', '.join(labels)}, got {arguments.dataset}: {raw.left_out[0]}")
-    scaling, calibration = calibrate(raw.logits[0], raw.references, labels, votes_of(raw, arguments.head))
-
-    fold_scaling(model.float(), scaling)
-    model.config.crop_margin = margins
-    model.config.provenance = {"head": arguments.head, **{key: training[key] for key in RUN_KEYS}}
+    calibration = calibrate_model(model, image_processor, arguments, data)
+    recorded = dataclasses.asdict(training)
+    model.config.provenance = {"head": arguments.head, **{key: recorded[key] for key in RUN_KEYS}}
     model.save_pretrained(folder)
     image_processor.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # written readable by its owner alone, but meant for everybody
     if log_history := read_log(run):
         drawing = curves(log_history, arguments.head)
-        training["figures"] = write_figures([drawing], folder / "figures", folder)
+        training = dataclasses.replace(training, figures=write_figures([drawing], folder / "figures", folder))
 
     packaged, image_processor = load_model(folder)  # measured as it will be served
     predictions = classify(packaged, image_processor, data, **where, flip_tta=True)
-    results = measure(predictions, data, **where)
-    results[0]["figures"] = draw(predictions, results[0], packaged, folder / "figures", folder)
-    report = {
-        "schema_version": SCHEMA_VERSION,
-        "model": {
-            **describe_model(packaged, folder / "model.safetensors", str(arguments.model_id)),
-            "sees_luma_only": AutoConfig.from_pretrained(run).num_channels == 1,
-        },
-        "results": results,
-        "calibration": {**where, **calibration},
-        "data": data_limits(data, SPLIT),
-        "example": make_example(folder),
-        "training": training,
-        "environment": {"versions": library_versions(), "device": str(packaged.device)},
-    }
-    write_report(report, folder / "report.json")
+    first, *others = measure(predictions, data, **where)
+    figures = draw(predictions, first, packaged, folder / "figures", folder)
+    report = Report(
+        model=dataclasses.replace(
+            describe_model(packaged, folder / "model.safetensors", str(arguments.model_id)),
+            sees_luma_only=AutoConfig.from_pretrained(run).num_channels == 1,
+        ),
+        results=[dataclasses.replace(first, figures=figures), *others],
+        environment=Environment(versions=library_versions(), device=str(packaged.device)),
+        calibration=calibration,
+        data=DataLimits(**data_limits(data, SPLIT)),
+        example=make_example(folder),
+        training=training,
+    )
+    report.save(folder / REPORT_FILE)
     write_card(folder)
-    return labels
+    write_checksums(folder)
 
 
-def make_example(folder: Path) -> dict[str, Any]:
+def write_checksums(folder: Path) -> None:
+    """Write the checksum of every file of a package, as it is now, into its report.
+
+    Raises:
+        ReportError: there is no report, or none that can be used.
+    """
+    Report.load(folder / REPORT_FILE).with_files(folder).save(folder / REPORT_FILE)
+
+
+def calibrate_model(
+    model: PreTrainedModel, image_processor: BaseImageProcessor, arguments: PackageArguments, data: DatasetDict
+) -> Calibration:
+    """Fit the calibration on the validation split and fold it into the classifier.
+
+    Args:
+        model: changed, and then in float32.
+        image_processor: of the model.
+        arguments: `head` and `dataset` are read.
+        data: the dataset.
+
+    Returns:
+        What was fitted, for the report.
+
+    Raises:
+        PackageError: the dataset lacks the split, or a label of the model.
+    """
+    if SPLIT not in data:
+        raise PackageError(f"expected a dataset with a {SPLIT} split, got {', '.join(data)}")
+    labels = labels_of(model)
+    where: Any = {"split": SPLIT, "head": arguments.head}
+    raw = classify(model, image_processor, data, **where)
+    if raw.labels != labels:
+        raise PackageError(f"expected a dataset of {', '.join(labels)}, got {arguments.dataset}: {raw.left_out[0]}")
+    votes = votes_of(raw, arguments.head)
+    scaling, calibration = calibrate(raw.logits[0], raw.references, labels, votes, **where)
+    fold_scaling(model.float(), scaling)
+    return calibration
+
+
+def make_example(folder: Path) -> Example:
     """Put a face that may be published into a package, for the widget of its page on the Hub.
 
     Args:
-        folder: a package that `pipeline` can load; gets the picture.
+        folder: a package that `pipeline` can load; gets the image.
 
     Returns:
-        The report's `example`: `file`, `title`, and `scores`, what the model says of it.
+        The image and the model's answer, for the report.
     """
     from PIL import Image
     from skimage.data import astronaut
     from transformers import pipeline
 
-    picture = Image.fromarray(astronaut()[62:182, 166:286])
-    picture.save(folder / EXAMPLE, optimize=True)
+    image = Image.fromarray(astronaut()[62:182, 166:286])
+    image.save(folder / EXAMPLE, optimize=True)
     classify = pipeline("image-classification", model=str(folder), device="cpu")
-    scores = classify(picture, top_k=len(labels_of(classify.model)))
-    return {"file": EXAMPLE, "title": "Portrait (NASA, public domain)", "scores": scores}
+    scores = classify(image, top_k=len(labels_of(classify.model)))
+    return Example(file=EXAMPLE, title="Portrait (NASA, public domain)", scores=[Score(**score) for score in scores])
 
 
-def check(folder: Path, labels: list[str], max_megabytes: float) -> None:
-    """Use the package as a stranger would: `pipeline` on greyscale, RGB and RGBA files, from this folder alone.
+def check(folder: Path, labels: list[str]) -> None:
+    """Use the package as a stranger would: `pipeline` on grayscale, RGB and RGBA files, from this folder alone.
 
     Raises:
-        PackageError: if a name, a size, a type or a probability is not as promised.
+        PackageError: a name, a type or a probability is not as promised.
     """
     from PIL import Image
     from safetensors import safe_open
     from transformers import pipeline
 
-    weights = folder / "model.safetensors"
-    megabytes = weights.stat().st_size / 1e6
-    if megabytes > max_megabytes:
-        raise PackageError(f"expected weights of at most {max_megabytes:g} MB, got {megabytes:.1f} MB")
-    with safe_open(weights, framework="numpy") as tensors:
+    with safe_open(folder / "model.safetensors", framework="numpy") as tensors:
         kinds = {tensors.get_slice(name).get_dtype() for name in tensors.keys()}
     if kinds != {"F32"}:
         raise PackageError(f"expected float32 weights, got {', '.join(sorted(kinds))}")
     classify = pipeline("image-classification", model=str(folder), device="cpu")
-    picture = Image.effect_noise((64, 80), 60)
+    image = Image.effect_noise((64, 80), 60)
     with tempfile.TemporaryDirectory() as scratch:
         for mode in ("L", "RGB", "RGBA"):
             file = Path(scratch) / f"{mode}.png"
-            picture.convert(mode).save(file)
+            image.convert(mode).save(file)
             answer = {entry["label"]: entry["score"] for entry in classify(str(file), top_k=len(labels))}
             total = sum(answer.values())
             if set(answer) != set(labels) or not abs(total - 1) < 1e-3:
                 raise PackageError(f"expected probabilities of {', '.join(labels)} for {mode}, got {answer}")
 
 
+def belongs(name: str) -> bool:
+    """Whether a package may hold a file of this name, a POSIX path within it."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in (*REQUIRED, *OPTIONAL))
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuse to replace what is no package.
+
+    Raises:
+        PackageError: `out` is a file, or a folder with something else in it than a package.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    foreign = [name for name in names if not belongs(name)]
+    if not out.is_dir() or not (out / "report.json").is_file() or foreign:
+        holds = f"{foreign[0]} in it does not belong to one" if foreign else "there is no report.json in it"
+        raise PackageError(
+            f"expected a new folder, or a package to replace, got {out}: "
+            f"{holds if out.is_dir() else 'a file'}. Name another folder."
+        )
+
+
+def check_size(model: PreTrainedModel, max_megabytes: float | None) -> None:
+    """Refuse weights that will be larger than asked for.
+
+    Raises:
+        PackageError: they will.
+    """
+    megabytes = 4 * sum(tensor.numel() for tensor in model.state_dict().values()) / 1e6
+    if max_megabytes is not None and megabytes > max_megabytes:
+        raise PackageError(
+            f"expected weights of at most {max_megabytes:g} MB, got {megabytes:.3g} MB; "
+            "raise --max_megabytes, or leave it out"
+        )
+
+
+def crop_margins(out: Path) -> dict[str, float]:
+    """Return the crop margin for each detector: what was measured for the package that is there, else the defaults."""
+    if not (out / "config.json").exists():
+        return dict(DEFAULT_MARGIN)
+    return DEFAULT_MARGIN | json.loads((out / "config.json").read_text(encoding="utf-8")).get("crop_margin", {})
+
+
+def load_dataset_of(arguments: PackageArguments) -> DatasetDict:
+    """Load the dataset to calibrate and measure on.
+
+    Raises:
+        PackageError: it lacks the votes that the head needs.
+        DataError: it cannot be used.
+    """
+    data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
+    if arguments.head == "ferplus" and "votes" not in next(iter(data.values())).column_names:
+        raise PackageError(
+            f"expected FER+ votes, which calibrate the head ferplus: {arguments.dataset} has none; give --ferplus"
+        )
+    return data
+
+
 def package(run: Path, out: Path, arguments: PackageArguments) -> Path:
-    """Build, check and swap in a package.
+    """Build, check and swap in a package; what can be refused without the dataset is refused first.
 
     Args:
         run: a finished run folder.
@@ -189,49 +285,33 @@ def package(run: Path, out: Path, arguments: PackageArguments) -> Path:
         `out`.
 
     Raises:
-        PackageError: if a check fails; an existing package is as it was.
-        ReportError: if the run is not finished; likewise, as with all others.
-        DataError, EvaluationError, SurgeryError, LabelError, MetricError: likewise.
+        PackageError: `out` cannot be replaced, the weights are too large, or a check failed.
+        ReportError: the run is not finished.
+        TrainingError: the dataset, or what was measured on it, cannot be used. `out` is as it was, as with all others.
     """
-    margins = dict(DEFAULT_MARGIN)
-    if (out / "config.json").exists():
-        margins |= json.loads((out / "config.json").read_text(encoding="utf-8")).get("crop_margin", {})
+    check_replaceable(out)
+    read_run(run)
+    model, image_processor = load_model(run, arguments.head)
+    check_size(model, arguments.max_megabytes)
+    model.config.crop_margin = crop_margins(out)
     name = str(publishable(out)) if out.is_absolute() else out.as_posix()
     arguments = dataclasses.replace(arguments, model_id=arguments.model_id or name)
-    data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
-    if arguments.head == "ferplus" and "votes" not in next(iter(data.values())).column_names:
-        raise PackageError(
-            f"expected FER+ votes, which calibrate the head ferplus: {arguments.dataset} has none; give --ferplus"
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-        staged, previous = Path(scratch) / "staged", Path(scratch) / "previous"
-        staged.mkdir()
-        labels = build(run, staged, arguments, data, margins)
-        check(staged, labels, arguments.max_megabytes)
-        if out.exists():
-            out.rename(previous)
-        try:
-            staged.rename(out)
-        except BaseException:
-            if previous.exists():
-                previous.rename(out)
-            raise
+    data = load_dataset_of(arguments)
+    with staged_folder(out.resolve()) as staged:
+        build(model, image_processor, run, staged, arguments, data)
+        check(staged, labels_of(model))
     return out
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     kinds: Any = PackageArguments  # the parser's own annotation does not take a plain dataclass
     parser = HfArgumentParser(kinds, prog="python -m training.package", description=__doc__)
     parser.add_argument("run", type=Path, help="finished run folder")
     parser.add_argument("out", type=Path, help="package folder, replaced whole")
     arguments, positional = parser.parse_args_into_dataclasses(argv)
-    expected = (PackageError, ReportError, DataError, EvaluationError, SurgeryError, LabelError, MetricError, OSError)
-    try:
-        package(positional.run, positional.out, arguments)
-    except expected as error:
-        sys.exit(f"error: {error}")
+    package(positional.run, positional.out, arguments)
     sys.stdout.write(f"packaged in {positional.out}\n")
 
 

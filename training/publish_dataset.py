@@ -1,4 +1,4 @@
-"""Publish a dataset on the Hub: any source that `training.data` reads, as parquet shards with label names and a card.
+"""Publish a dataset on the Hub: any source that `training.data` reads, as Parquet shards with label names and a card.
 
     python -m training.publish_dataset fer2013.csv --repo_id user/fer2013 --private --license unknown
     python -m training.train recipe.json --dataset user/fer2013@REVISION
@@ -10,26 +10,25 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.data.load import load_fer, provenance
-from training.errors import DataError, PublishError
-from training.hub.sync import Files, add_options, push, tell
+from training.errors import command
+from training.hub.sync import Files, add_options, push, push_options, tell
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-SHARD_BYTES = 500e6  # of pictures and labels, as `datasets` cuts them
-DERIVED = ["pixel_hash"]  # made anew by whoever loads the dataset
+SHARD_BYTES = 500e6  # of images and labels, as `datasets` cuts them
+DERIVED = ["pixel_hash"]  # `load_fer` computes it again
 
 CARD = """
 # {name}
 
-Pictures of faces with the **apparent expression** that annotators gave each one: what a face looks like to them, not
+Images of faces with the **apparent expression** that annotators gave each one: what a face looks like to them, not
 what the person feels. Made from `{source}` (`{revision}`) with `training.publish_dataset`.
 
 ```python
@@ -42,7 +41,7 @@ dataset = load_dataset("{repo_id}")
 |---|{rules}
 {rows}
 
-The label `i` stands for the `i`-th name of `dataset["{first}"].features["label"].names`.{votes} Some pictures may show
+The label `i` stands for the `i`-th name of `dataset["{first}"].features["label"].names`.{votes} Some images may show
 people who never agreed to it: do not try to identify anybody, and respect the terms of the source.
 """
 
@@ -50,13 +49,13 @@ VOTES = """ The column `votes` holds the FER+
 counts of ten annotators for {names}, in this order."""
 
 
-def dataset_files(data: DatasetDict, repo_id: str, licence: str, folder: Path) -> Files:
-    """Writes the parquet shards of a dataset.
+def dataset_files(data: DatasetDict, repo_id: str, license_id: str, folder: Path) -> Files:
+    """Write the Parquet shards of a dataset.
 
     Args:
         data: a result of `load_fer`.
         repo_id: what the card calls it.
-        licence: identifier of the Hub, such as "unknown" or "cc-by-4.0".
+        license_id: identifier on the Hub, such as "unknown" or "cc-by-4.0".
         folder: where the shards are written, data/SPLIT-00000-of-00001.parquet.
 
     Returns:
@@ -69,11 +68,11 @@ def dataset_files(data: DatasetDict, repo_id: str, licence: str, folder: Path) -
             name = f"data/{split}-{index:05}-of-{count:05}.parquet"
             rows.shard(count, index, contiguous=True).to_parquet(folder / name)
             files[name] = folder / name
-    return files | {"README.md": render_card(data, repo_id, licence).encode()}
+    return files | {"README.md": render_card(data, repo_id, license_id).encode()}
 
 
-def render_card(data: DatasetDict, repo_id: str, licence: str) -> str:
-    """The dataset card, metadata first; every number in it is counted."""
+def render_card(data: DatasetDict, repo_id: str, license_id: str) -> str:
+    """Render the dataset card, metadata first; every number in it is counted."""
     from datasets import DatasetInfo
     from datasets.info import DatasetInfosDict
     from huggingface_hub import DatasetCardData
@@ -85,7 +84,7 @@ def render_card(data: DatasetDict, repo_id: str, licence: str) -> str:
     counts = {split: Counter(rows["label"][:]) for split, rows in data.items()}
     metadata = DatasetCardData(
         pretty_name=name,
-        license=licence,
+        license=license_id,
         task_categories=["image-classification"],
         tags=["facial-expression-recognition", "emotion", "faces"],
         configs=[
@@ -113,30 +112,27 @@ def render_card(data: DatasetDict, repo_id: str, licence: str) -> str:
     return f"---\n{metadata}\n---\n{text}"
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.publish_dataset", description=__doc__.split("\n\n")[0])
     parser.add_argument("dataset", help="CSV, folder or Hub id, as --dataset of training.train")
     parser.add_argument("--repo_id", metavar="USER/NAME", required=True, help="where to")
     parser.add_argument("--ferplus", metavar="CSV", help="fer2013new.csv: publish the FER+ votes too")
     parser.add_argument("--skip_bad_rows", action="store_true", help="drop and count bad rows instead of ending")
     parser.add_argument("--license", default="unknown", help="of the data [default: %(default)s]")
-    parser.add_argument("--version", metavar="TAG", help="tag of the commit [default: none]")
-    add_options(parser)
+    add_options(parser, version=None)
     args = parser.parse_args(argv)
-    try:
-        data = load_fer(args.dataset, ferplus=args.ferplus, skip_bad_rows=args.skip_bad_rows)
-        with tempfile.TemporaryDirectory() as scratch:
-            done = push(
-                args.repo_id,
-                dataset_files(data, args.repo_id, args.license, Path(scratch)),
-                message=f"Publish {Path(args.dataset).name}",
-                repo_type="dataset",
-                tag=args.version,
-                **{name: getattr(args, name) for name in ("private", "revision", "create_pr", "dry_run")},
-            )
-    except (DataError, PublishError) as error:
-        sys.exit(f"error: {error}")
+    data = load_fer(args.dataset, ferplus=args.ferplus, skip_bad_rows=args.skip_bad_rows)
+    with tempfile.TemporaryDirectory() as scratch:
+        done = push(
+            args.repo_id,
+            dataset_files(data, args.repo_id, args.license, Path(scratch)),
+            message=f"Publish {Path(args.dataset).name}",
+            repo_type="dataset",
+            tag=args.version,
+            **push_options(args),
+        )
     tell(done, args.dry_run)
 
 

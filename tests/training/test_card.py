@@ -1,5 +1,5 @@
-import copy
 import re
+from dataclasses import replace
 
 import pytest
 from huggingface_hub import ModelCard
@@ -7,8 +7,19 @@ from huggingface_hub import ModelCard
 from tests.support.tiny_run import make_run
 from training.card import main, render_card
 from training.errors import CardError
+from training.evaluation.results import (
+    CoreIntervals,
+    CoreMetrics,
+    CorruptionMetrics,
+    FigureRecord,
+    Gap,
+    GroupedBy,
+    Robustness,
+    Subgroup,
+    Subgroups,
+)
 from training.package import PackageArguments, package
-from training.reporting.report import load_report, write_report
+from training.reporting.report import OnnxVariant, Report, SplitInfo
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +30,7 @@ def packaged(tiny_csv, tmp_path_factory):
 
 @pytest.fixture
 def report(packaged):
-    return load_report(packaged / "report.json")
+    return Report.load(packaged / "report.json")
 
 
 def test_package_has_the_card_of_its_report(packaged, report):
@@ -35,25 +46,36 @@ def test_metadata_is_what_the_hub_reads(packaged, report):
     )
     assert data.datasets == ["fer2013"] and "accuracy" in data.metrics
     accuracy = next(r for r in data.eval_results if r.metric_name == "Accuracy")
-    metrics = report["results"][0]["metrics"]
-    assert accuracy.metric_value == pytest.approx(metrics["accuracy"], abs=1e-4)
+    metrics = report.results[0].metrics
+    assert accuracy.metric_value == pytest.approx(metrics.accuracy, abs=1e-4)
     assert (accuracy.dataset_split, accuracy.metric_type) == ("validation", "accuracy")
-    assert accuracy.dataset_revision == report["results"][0]["dataset"]["revision"]
+    assert accuracy.dataset_revision == report.results[0].dataset.revision
     assert {r.metric_name for r in data.eval_results} > {"Macro F1", "Accuracy (flip TTA)"}
 
 
 def test_every_number_comes_from_the_report(report):
-    changed = copy.deepcopy(report)
-    result = changed["results"][0]
-    result["metrics"]["accuracy"], result["intervals"]["accuracy"] = 0.8765, [0.8761, 0.8769]
-    result["metrics"]["per_class"]["fear"]["recall"] = 0.4321
-    result["counts"]["pictures"] = 4242
-    changed["calibration"]["after"]["ece"] = 0.1234
-    changed["data"]["seen_in_train"] = 31
-    changed["model"]["parameters"] = 98_700_000
-    changed["training"]["seed"] = 77
-    changed["training"]["energy"]["kwh"] = 0.37
-    result["figures"][0]["alt"] = "Drawn anew."
+    first, *others = report.results
+    metrics = replace(
+        first.metrics,
+        accuracy=0.8765,
+        per_class=first.metrics.per_class | {"fear": replace(first.metrics.per_class["fear"], recall=0.4321)},
+    )
+    figures = [replace(first.figures[0], alt="Another text."), *first.figures[1:]]
+    result = replace(
+        first,
+        metrics=metrics,
+        intervals=replace(first.intervals, accuracy=(0.8761, 0.8769)),
+        counts=replace(first.counts, images=4242),
+        figures=figures,
+    )
+    changed = replace(
+        report,
+        results=[result, *others],
+        calibration=replace(report.calibration, after=replace(report.calibration.after, ece=0.1234)),
+        data=replace(report.data, seen_in_train=31),
+        model=replace(report.model, parameters=98_700_000),
+        training=replace(report.training, seed=77, cpu_seconds=37 * 3600.0),
+    )
     before, after = render_card(report), render_card(changed)
     for text in (
         "0.8765",
@@ -61,19 +83,19 @@ def test_every_number_comes_from_the_report(report):
         "| 0.432 |",
         "n = 4,242",
         "| 0.123 |",
-        "31 of 14 pictures of validation",
+        "31 of 14 images of validation",
         "98.7 M",
         "seed 77",
-        "0.37 kWh",
-        "![Drawn anew.](",
+        "37 hours",
+        "![Another text.](",
     ):
         assert text in after and text not in before, text
 
 
-def test_added_split_appears_on_the_card(packaged, report, tmp_path, capsys):
-    extra = copy.deepcopy(report["results"][0]) | {"split": "test"}
-    extra["metrics"]["accuracy"] = 0.7311
-    write_report({**report, "results": [extra, *report["results"]]}, tmp_path / "report.json")
+def test_added_split_appears_on_the_card(report, tmp_path, capsys):
+    first = report.results[0]
+    extra = replace(first, split="test", metrics=replace(first.metrics, accuracy=0.7311))
+    replace(report, results=[extra, *report.results]).save(tmp_path / "report.json")
     main([str(tmp_path)])
     card = ModelCard.load(tmp_path / "README.md")
     assert any(r.dataset_split == "test" and r.metric_value == 0.7311 for r in card.data.eval_results)
@@ -81,41 +103,42 @@ def test_added_split_appears_on_the_card(packaged, report, tmp_path, capsys):
     assert "By class (validation" in card.text  # the split the model was calibrated on stays the reference
 
 
-def test_spoilt_pictures_appear_on_the_card(report):
+def test_corruptions_appear_on_the_card(report):
+    clean = CoreMetrics(accuracy=0.654, balanced_accuracy=0.5, macro_f1=0.5)
     rows = [
-        {"corruption": "low_light", "strength": s, "unit": "share", "accuracy": a}
+        CorruptionMetrics(
+            corruption="low_light", severity=s, unit="share", accuracy=a, balanced_accuracy=0.5, macro_f1=0.5
+        )
         for s, a in ((0.5, 0.61), (0.25, 0.5))
     ]
-    figures = [{"name": "robustness", "file": "figures/robustness.png", "title": "", "alt": "Spoilt."}]
-    table = {"split": "validation", "pictures": 500, "unspoilt": {"accuracy": 0.654}, "rows": rows, "figures": figures}
-    card = render_card({**report, "robustness": table})
+    figures = [FigureRecord(name="robustness", file="figures/robustness.png", title="", alt="Corrupted.")]
+    table = Robustness(head="fer2013", split="validation", images=500, seed=0, clean=clean, rows=rows, figures=figures)
+    card = render_card(replace(report, robustness=table))
     assert "| low light | share | 0.5: 0.610 | 0.25: 0.500 |" in card
-    assert "![Spoilt.](figures/robustness.png)" in card and "as they are: 0.654" in card
-    assert "spoilt" not in render_card(report)
+    assert "![Corrupted.](figures/robustness.png)" in card and "0.654 on the same images, clean" in card
+    assert "## Robustness" in card and "## Robustness" not in render_card(report)
 
 
 def groups():
     """What `measure_groups` gives."""
-    judged = {"pictures": 700, "people": 90, "judged": True}
-    metrics = {"accuracy": 0.71, "balanced_accuracy": 0.66, "macro_f1": 0.65}
-    intervals = {"accuracy": [0.68, 0.74], "balanced_accuracy": [0.6, 0.7], "macro_f1": None}
-    gap = {"highest": "FEMALE", "lowest": "MALE", "difference": 0.043, "interval": [-0.01, 0.09]}
-    found = {
-        "groups": {
-            "FEMALE": {**judged, "metrics": metrics, "intervals": intervals},
-            "unknown": {**judged, "pictures": 7, "people": None, "judged": False, "metrics": metrics},
+    metrics = CoreMetrics(accuracy=0.71, balanced_accuracy=0.66, macro_f1=0.65)
+    intervals = CoreIntervals(accuracy=(0.68, 0.74), balanced_accuracy=(0.6, 0.7), macro_f1=None)
+    found = GroupedBy(
+        groups={
+            "FEMALE": Subgroup(images=700, people=90, judged=True, metrics=metrics, intervals=intervals),
+            "unknown": Subgroup(images=7, people=None, judged=False, metrics=metrics),
         },
-        "gaps": {"accuracy": gap},
-        "warnings": ["too small to judge: unknown"],
-    }
-    return {"rule": "judged from 30 pictures on", "columns": {"gender": found}}
+        gaps={"accuracy": Gap(highest="FEMALE", lowest="MALE", difference=0.043, interval=(-0.01, 0.09))},
+        warnings=["too small to judge: unknown"],
+    )
+    return Subgroups(rule="judged from 30 images on", columns={"gender": found})
 
 
-def test_subgroups_appear_on_the_card_with_the_dataset_they_are_of(report):
-    people = copy.deepcopy(report["results"][0]) | {"split": "all", "subgroups": groups()}
-    people["dataset"] = {"source": "people", "revision": "sha256:11", "fingerprint": "22", "reference": "label"}
+def test_subgroups_appear_with_their_dataset(report):
+    dataset = SplitInfo(source="people", revision="sha256:11", rows=9, fingerprint="22")
+    people = replace(report.results[0], split="all", subgroups=groups(), dataset=dataset)
     assert "names neither age nor gender" in render_card(report)
-    card = ModelCard(render_card(report | {"results": [*report["results"], people]}))
+    card = ModelCard(render_card(replace(report, results=[*report.results, people])))
     assert "names neither age nor gender" not in card.text and "On people, all:" in card.text
     assert "| gender (people, all) |" in card.text
     assert "| FEMALE | 700 | 90 | 0.710 (0.680-0.740) | 0.660 (0.600-0.700) | 0.650 |" in card.text
@@ -127,8 +150,15 @@ def test_subgroups_appear_on_the_card_with_the_dataset_they_are_of(report):
 
 
 def test_onnx_files_appear_on_the_card(report):
-    row = {"name": "model_quantized.onnx", "megabytes": 4.69, "accuracy": 0.68, "agreement": 0.98, "one": 1.2}
-    card = render_card({**report, "onnx": [{**row, "many": 0.5}]})
+    row = OnnxVariant(
+        name="model_quantized.onnx",
+        megabytes=4.69,
+        accuracy=0.68,
+        agreement=0.98,
+        latency_ms=1.2,
+        batch_latency_ms=0.5,
+    )
+    card = render_card(replace(report, onnx=[row]))
     assert "| model_quantized.onnx | 4.7 | 0.680 | 0.980 | 1.20 | 0.50 |" in card
     assert "Size and speed" not in render_card(report)
 
@@ -136,32 +166,31 @@ def test_onnx_files_appear_on_the_card(report):
 def test_widget_has_a_picture_of_the_package_and_its_answer(packaged, report):
     (entry,) = ModelCard.load(packaged / "README.md").data.widget
     assert (packaged / entry["src"]).is_file() and "public domain" in entry["example_title"]
-    assert {output["label"] for output in entry["output"]} == set(report["results"][0]["labels"])
+    assert {output["label"] for output in entry["output"]} == set(report.results[0].labels)
     assert sum(output["score"] for output in entry["output"]) == pytest.approx(1, abs=1e-3)
 
 
 def test_base_model_is_named_only_where_it_is_on_the_hub(report):
     for name, expected in (("google/vit-base-patch16-224-in21k", "google/vit-base-patch16-224-in21k"), (None, None)):
-        report["training"]["base_model"] = name
-        assert ModelCard(render_card(report)).data.base_model == expected
+        changed = replace(report, training=replace(report.training, base_model=name))
+        assert ModelCard(render_card(changed)).data.base_model == expected
 
 
 def test_quick_start_runs_as_pasted(packaged, report, capsys):
-    report["model"]["name"] = packaged.as_posix()
-    code = re.search(r"```python\n(.*?)```", render_card(report), re.DOTALL)[1]
+    named = replace(report, model=replace(report.model, name=packaged.as_posix()))
+    code = re.search(r"```python\n(.*?)```", render_card(named), re.DOTALL)[1]
     exec(code, {})  # noqa: S102  (our own card)
     assert len(capsys.readouterr().out.strip().splitlines()) == 7
 
 
 def test_card_says_what_it_must(report):
     card = render_card(report)
-    for words in ("apparent expression", "Article 5(1)(f)", "Article 50(3)", "stores no pictures", "## Limits"):
+    for words in ("apparent expression", "Article 5(1)(f)", "Article 50(3)", "stores no images", "## Limits"):
         assert words in card
 
 
 def test_bare_evaluation_makes_no_card(report, tmp_path):
-    del report["calibration"]
     with pytest.raises(CardError, match="packaged model, got one without calibration"):
-        render_card(report)
+        render_card(replace(report, calibration=None))
     with pytest.raises(SystemExit, match="expected a report at"):
         main([str(tmp_path)])

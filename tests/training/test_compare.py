@@ -1,12 +1,12 @@
-import json
 import re
 
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from tests.support.tiny_run import make_run
-from training.compare import compare, main, mcnemar, open_contender
+from training.compare import Comparison, McNemar, compare, main, mcnemar, open_contender
 from training.data.labels import EMOTIONS
 from training.data.load import load_fer
 from training.errors import CompareError
@@ -39,36 +39,39 @@ def shuffled(run, tmp_path_factory):
 def test_same_model_in_another_label_order_is_equal(run, shuffled, tiny_csv, tmp_path, capsys):
     output = tmp_path / "comparison.json"
     main([str(run), str(shuffled), "--dataset", str(tiny_csv), "--split", "test", "--output", str(output)])
-    comparison = json.loads(output.read_text())
-    first, other = comparison["models"]
+    comparison = TypeAdapter(Comparison).validate_json(output.read_bytes())
+    first, other = comparison.models
     alone = evaluate_model(*load_model(run), load_fer(tiny_csv), split="test")[0]
-    assert first["metrics"]["accuracy"] == alone["metrics"]["accuracy"]
-    assert first["metrics"]["nll"] == pytest.approx(other["metrics"]["nll"])
-    assert first["against_first"] is None
-    assert other["against_first"] == {"only_first": 0, "only_this": 0, "p_value": 1.0}
-    assert first["parameters"] == other["parameters"] > 0
-    assert other["weights_bytes"] == (shuffled / "model.safetensors").stat().st_size
-    assert comparison["dataset"]["source"] == "fer2013.csv" and comparison["pictures"] == 14
+    assert first.metrics.accuracy == alone.metrics.accuracy
+    assert first.metrics.nll == pytest.approx(other.metrics.nll)
+    assert first.against_first is None
+    assert other.against_first == McNemar(only_first=0, only_this=0, p_value=1.0)
+    assert first.parameters == other.parameters > 0
+    assert other.weights_bytes == (shuffled / "model.safetensors").stat().st_size
+    assert comparison.dataset.source == "fer2013.csv" and comparison.images == 14
     assert str(tmp_path) not in output.read_text()
     assert re.search(r"p: exact McNemar test against the first", capsys.readouterr().out)
 
 
-def test_mcnemar_counts_only_what_tells_models_apart():
+def test_mcnemar_counts_only_discordant_images():
     first = np.array([True] * 50 + [True] * 9 + [False] + [False] * 40)
     other = np.array([True] * 50 + [False] * 9 + [True] + [False] * 40)
     # Two-sided binomial: 2 * (1 + 10) / 2**10
-    assert mcnemar(first, other) == {"only_first": 9, "only_this": 1, "p_value": pytest.approx(22 / 1024)}
+    found = mcnemar(first, other)
+    assert (found.only_first, found.only_this) == (9, 1)
+    assert found.p_value == pytest.approx(22 / 1024)
 
 
 def test_other_label_sets_meet_on_what_they_share(run, tiny_people):
-    split = load_fer(tiny_people)["validation"]
+    data = load_fer(tiny_people)
+    split = data["validation"]
     contenders = [open_contender(str(run), head) for head in ("ferplus", "fer2013")]
-    comparison = compare(contenders, split)
-    assert comparison["labels"] == list(EMOTIONS)
+    comparison = compare(contenders, data)
+    assert comparison.labels == list(EMOTIONS)
     contempt = split["label"][:].count(split.features["label"].names.index("contempt"))
-    assert comparison["pictures"] == len(split) - contempt
-    assert any("contempt left out, not known to all" in message for message in comparison["warnings"])
-    assert any(f"{contempt} pictures of contempt left out" in message for message in comparison["warnings"])
+    assert comparison.images == len(split) - contempt
+    assert any("contempt left out, not known to all" in message for message in comparison.warnings)
+    assert any(f"{contempt} images of contempt left out" in message for message in comparison.warnings)
 
 
 def test_onnx_file_agrees_with_its_checkpoint(shuffled, tiny_csv, tmp_path):
@@ -84,11 +87,13 @@ def test_onnx_file_agrees_with_its_checkpoint(shuffled, tiny_csv, tmp_path):
         model, (torch.zeros(2, 3, 48, 48),), path, input_names=["pixel_values"], output_names=["logits"],
         dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}}, external_data=False, verbose=False,
     )  # fmt: skip
-    comparison = compare([open_contender(str(m)) for m in (shuffled, path)], load_fer(tiny_csv)["test"], batch_size=5)
-    checkpoint, onnx = comparison["models"]
-    assert onnx["metrics"]["nll"] == pytest.approx(checkpoint["metrics"]["nll"], abs=1e-4)
-    assert onnx["parameters"] == checkpoint["parameters"]
-    assert onnx["weights_bytes"] == path.stat().st_size
+    comparison = compare(
+        [open_contender(str(m)) for m in (shuffled, path)], load_fer(tiny_csv), split="test", batch_size=5
+    )
+    checkpoint, onnx = comparison.models
+    assert onnx.metrics.nll == pytest.approx(checkpoint.metrics.nll, abs=1e-4)
+    assert onnx.parameters == checkpoint.parameters
+    assert onnx.weights_bytes == path.stat().st_size
     path.write_bytes(b"no model")
     with pytest.raises(CompareError, match="expected an ONNX model, but onnxruntime says"):
         open_contender(str(path))

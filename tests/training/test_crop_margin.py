@@ -1,13 +1,17 @@
-"""The margin is chosen by what the recogniser says, and stored whole."""
+"""The margin is chosen by what the model says, and stored whole."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gradio_ui.recognition import Faces
-from training.crop_margin import find, measure, place, write_margins
+from training.crop_margin import find, main, measure, place, write_margins
+from training.errors import EvaluationError
+from training.files import sha256_of
+from training.reporting.report import Report
 
 
 class PlacedFaceDetector:
@@ -31,7 +35,7 @@ class PlacedFaceDetector:
         return Faces(np.array([[x - half, y - half, x + half, y + half]], np.float32), np.ones(1, np.float32))
 
 
-class MeanColourClassifier:
+class MeanColorClassifier:
     """Answers with the share of each colour, so that surroundings of another colour change the answer."""
 
     def __call__(self, crops: list[np.ndarray]) -> np.ndarray:
@@ -68,9 +72,9 @@ def test_only_faces_where_they_were_put_count(pictures: list[np.ndarray]) -> Non
 
 
 @pytest.mark.parametrize("margin", [-0.1, 0.0, 0.2])
-def test_the_margin_that_restores_the_picture_wins(pictures: list[np.ndarray], margin: float) -> None:
+def test_margin_that_restores_the_image_wins(pictures: list[np.ndarray], margin: float) -> None:
     result = measure(
-        MeanColourClassifier(), PlacedFaceDetector(pictures, margin), pictures, (-0.2, -0.1, 0.0, 0.1, 0.2)
+        MeanColorClassifier(), PlacedFaceDetector(pictures, margin), pictures, (-0.2, -0.1, 0.0, 0.1, 0.2)
     )
     assert result.found == 0.75
     assert result.best.margin == margin
@@ -81,9 +85,9 @@ def test_the_margin_that_restores_the_picture_wins(pictures: list[np.ndarray], m
 
 
 def test_an_offset_of_the_boxes_is_seen(pictures: list[np.ndarray]) -> None:
-    result = measure(MeanColourClassifier(), PlacedFaceDetector(pictures, 0.1, shift=0.15), pictures, (0.1,))
+    result = measure(MeanColorClassifier(), PlacedFaceDetector(pictures, 0.1, shift=0.15), pictures, (0.1,))
     assert result.offset == pytest.approx((0.15, 0), abs=0.02)
-    assert result.recentred.distance < result.best.distance / 2
+    assert result.recentered.distance < result.best.distance / 2
 
 
 def test_margins_are_stored_beside_the_others(tmp_path: Path) -> None:
@@ -97,5 +101,27 @@ def test_margins_are_stored_beside_the_others(tmp_path: Path) -> None:
 def test_a_detector_that_finds_nothing(pictures: list[np.ndarray]) -> None:
     nothing = PlacedFaceDetector(pictures, 0.0)
     nothing.truths = [np.array([0, 0, 9, 9], np.float32)]
-    with pytest.raises(ValueError, match="found none of 16 faces"):
-        measure(MeanColourClassifier(), nothing, pictures)
+    with pytest.raises(EvaluationError, match="found none of 16 faces: expected images"):
+        measure(MeanColorClassifier(), nothing, pictures)
+
+
+def test_errors_are_one_sentence(root: Path, tiny_csv: Path, tmp_path: Path) -> None:
+    arguments = [str(root / "model_card/fer2013"), "--dataset", str(tiny_csv)]
+    with pytest.raises(SystemExit, match="error: expected --split to be one of train, validation, test, got 'dev'"):
+        main([*arguments, "--split", "dev"])
+    with pytest.raises(SystemExit, match="error: expected --n to be at least 1, got 0"):
+        main([*arguments, "--n", "0"])
+    with pytest.raises(SystemExit, match=r"error: .*nowhere"):
+        main([str(tmp_path / "nowhere"), "--dataset", str(tiny_csv)])
+
+
+def test_checksum_of_the_config_follows_its_margin(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "other.txt").write_text("")
+    report = Report.load(root / "model_card/fer2013/report.json")
+    report.with_files(tmp_path).save(tmp_path / "report.json")
+    (tmp_path / "other.txt").write_text("changed by somebody else")
+    write_margins(tmp_path, {"yunet": 0.1})
+    files = Report.load(tmp_path / "report.json").files
+    assert files["config.json"] == sha256_of(tmp_path / "config.json")
+    assert files["other.txt"] == sha256(b"").hexdigest()  # what else changed stays noticeable

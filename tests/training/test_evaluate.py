@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from scipy.special import softmax
 from transformers import pipeline
 
 from gradio_ui.recognition.classifier import Classifier
@@ -15,10 +16,9 @@ from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS
 from training.data.load import load_fer
 from training.errors import EvaluationError, ReportError
 from training.evaluate import EvaluateArguments, evaluate, evaluate_model, main
-from training.evaluation.metrics import softmax
 from training.evaluation.predictions import predict
 from training.network.build import load_model
-from training.reporting.report import find_result, load_report
+from training.reporting.report import Report
 
 CURVES = ("roc", "precision_recall", "reliability", "coverage")
 
@@ -51,25 +51,26 @@ def undrawn(monkeypatch):
 def test_report_agrees_with_pipeline(folder, tiny_csv, faces, capsys):
     main([str(folder), "--dataset", str(tiny_csv), "--split", "test"])
     assert "accuracy" in capsys.readouterr().out
-    result = find_result(load_report(folder / "report.json"), head="fer2013", split="test")
+    result = Report.load(folder / "report.json").find(head="fer2013", split="test")
     classify = pipeline("image-classification", model=str(folder), device="cpu")
     hits = [
         classify(Image.fromarray(pixels), top_k=1)[0]["label"] == EMOTIONS[label]
         for split, label, pixels in faces
         if split == "test"
     ]
-    assert result["counts"] == {"pictures": 14, "left_out": 0}
-    assert result["metrics"]["accuracy"] == pytest.approx(np.mean(hits))
-    assert set(result["intervals"]) <= set(result["metrics"])
-    assert {entry["name"] for entry in result["figures"]} == {"confusion_matrix", "per_class", *CURVES}
-    for entry in result["figures"]:
-        assert (folder / entry["file"]).exists() and (folder / entry["file"]).with_suffix(".svg").exists()
-    assert result["dataset"]["source"] == "fer2013.csv" and result["dataset"]["rows"] == 14
+    assert (result.counts.images, result.counts.left_out) == (14, 0)
+    assert result.metrics.accuracy == pytest.approx(np.mean(hits))
+    low, high = result.intervals.accuracy
+    assert low <= result.metrics.accuracy <= high
+    assert {entry.name for entry in result.figures} == {"confusion_matrix", "per_class", *CURVES}
+    for entry in result.figures:
+        assert (folder / entry.file).exists() and (folder / entry.file).with_suffix(".svg").exists()
+    assert result.dataset.source == "fer2013.csv" and result.dataset.rows == 14
 
 
 def test_labels_map_by_name(loaded, tiny_csv, tiny_repo):
     by_code, by_alphabet = (
-        evaluate_model(*loaded, load_fer(source), split="validation")[0]["metrics"] for source in (tiny_csv, tiny_repo)
+        evaluate_model(*loaded, load_fer(source), split="validation")[0].metrics for source in (tiny_csv, tiny_repo)
     )
     assert by_code == by_alphabet
 
@@ -101,17 +102,17 @@ def test_flip_averages_picture_and_mirror_image(loaded, tiny_csv):
     mirrored = data["validation"].map(lambda row: {"image": ImageOps.mirror(row["image"])})
     np.testing.assert_allclose(logits[1], predict(*loaded, mirrored)[0], atol=1e-5)
     results = evaluate_model(*loaded, data, split="validation", flip_tta=True)
-    flip = next(r for r in results if r["tta"] == "flip" and r["subset"] == "all")
+    flip = next(r for r in results if r.tta == "flip" and r.subset == "all")
     y = np.array(data["validation"]["label"][:])
-    assert flip["metrics"]["nll"] == pytest.approx(-np.log(softmax(logits).mean(axis=0)[np.arange(14), y]).mean())
+    assert flip.metrics.nll == pytest.approx(-np.log(softmax(logits, axis=-1).mean(axis=0)[np.arange(14), y]).mean())
 
 
 def test_pictures_seen_in_train_are_left_out_of_the_subset(loaded, csv_rows, tmp_path):
     train = next(row for row in csv_rows if row[2] == USAGES["train"])
     path = write_csv(tmp_path / "fer2013.csv", [*csv_rows, [*train[:2], USAGES["validation"]]])
     whole, unseen = evaluate_model(*loaded, load_fer(path), split="validation")
-    assert (whole["subset"], unseen["subset"]) == ("all", "unseen_pixels")
-    assert (whole["counts"]["pictures"], unseen["counts"]["pictures"]) == (15, 14)
+    assert (whole.subset, unseen.subset) == ("all", "unseen_pixels")
+    assert (whole.counts.images, unseen.counts.images) == (15, 14)
 
 
 def test_ferplus_head_is_measured_against_majority_votes(run, csv_rows, tiny_csv, tiny_votes, tmp_path):
@@ -121,11 +122,11 @@ def test_ferplus_head_is_measured_against_majority_votes(run, csv_rows, tiny_csv
     (tmp_path / "votes.csv").write_text("\n".join(lines))
     data = load_fer(tiny_csv, ferplus=tmp_path / "votes.csv")
     result = evaluate_model(*load_model(run, "ferplus"), data, split="validation", head="ferplus")[0]
-    assert result["labels"] == list(FERPLUS_EMOTIONS)
-    assert result["counts"] == {"pictures": 13, "left_out": 1}
-    assert "1 pictures without a FER+ majority left out" in result["warnings"]
-    assert any("no pictures of contempt" in message for message in result["warnings"])
-    assert result["metrics"]["vote_cross_entropy"] > 0
+    assert result.labels == list(FERPLUS_EMOTIONS)
+    assert (result.counts.images, result.counts.left_out) == (13, 1)
+    assert "1 images without a FER+ majority left out" in result.warnings
+    assert any("no images of contempt" in message for message in result.warnings)
+    assert result.metrics.vote_cross_entropy > 0
 
 
 def test_unknown_class_of_the_data_is_named(loaded, tiny_people):
@@ -133,31 +134,31 @@ def test_unknown_class_of_the_data_is_named(loaded, tiny_people):
     result = evaluate_model(*loaded, data, split="validation")[0]
     contempt = data["validation"].features["label"].names.index("contempt")
     count = data["validation"]["label"][:].count(contempt)
-    assert count and result["counts"]["left_out"] == count
-    assert f"{count} pictures of contempt left out: the model has no such label" in result["warnings"]
+    assert count and result.counts.left_out == count
+    assert f"{count} images of contempt left out: the model has no such label" in result.warnings
 
 
 def test_dropped_rows_and_missing_votes_are_told(run, csv_rows, tmp_path):
     bad = [9, csv_rows[0][1], USAGES["validation"]]
     data = load_fer(write_csv(tmp_path / "fer2013.csv", [*csv_rows, bad]), skip_bad_rows=True)
     result = evaluate_model(*load_model(run, "ferplus"), data, split="validation", head="ferplus")[0]
-    assert "1 bad rows of the dataset dropped: emotion" in result["warnings"]
-    assert "no FER+ votes given: measured against the labels of the dataset" in result["warnings"]
-    assert result["dataset"]["reference"] == "label" and "vote_cross_entropy" not in result["metrics"]
+    assert "1 bad rows of the dataset dropped: emotion" in result.warnings
+    assert "no FER+ votes given: measured against the labels of the dataset" in result.warnings
+    assert result.dataset.reference == "label" and result.metrics.vote_cross_entropy is None
 
 
 def test_report_collects_splits_of_the_same_weights(folder, tiny_csv, undrawn):
     for split in ("validation", "test", "validation"):
         evaluate(str(folder), EvaluateArguments(dataset=str(tiny_csv), split=split))
-    results = load_report(folder / "report.json")["results"]
-    assert sorted((r["split"], r["subset"]) for r in results) == [
+    results = Report.load(folder / "report.json").results
+    assert sorted((r.split, r.subset) for r in results) == [
         (split, subset) for split in ("test", "validation") for subset in ("all", "unseen_pixels")
     ]
     model, _ = load_model(folder)
     model.classifier.weight.data.mul_(2)
     model.save_pretrained(folder)
     evaluate(str(folder), EvaluateArguments(dataset=str(tiny_csv), split="test"))
-    assert {r["split"] for r in load_report(folder / "report.json")["results"]} == {"test"}
+    assert {r.split for r in Report.load(folder / "report.json").results} == {"test"}
 
 
 def test_results_on_other_pictures_need_a_report_of_their_own(folder, tiny_csv, csv_rows, tmp_path, undrawn):
@@ -173,12 +174,10 @@ def test_robustness_survives_the_next_evaluation(folder, tiny_csv, undrawn):
     options = [str(folder), "--dataset", str(tiny_csv), "--split"]
     main([*options, "test", "--robustness", "--robustness_pictures", "3"])
     main([*options, "validation"])
-    report = load_report(folder / "report.json")
-    assert report["robustness"]["pictures"] == 3 and len(report["robustness"]["rows"]) == 32
-    assert (folder / report["robustness"]["figures"][0]["file"]).exists()
-    assert find_result(report, head="fer2013", split="test") and find_result(
-        report, head="fer2013", split="validation"
-    )
+    report = Report.load(folder / "report.json")
+    assert report.robustness.images == 3 and len(report.robustness.rows) == 32
+    assert (folder / report.robustness.figures[0].file).exists()
+    assert report.find(head="fer2013", split="test") and report.find(head="fer2013", split="validation")
 
 
 def test_run_folder_gets_its_curves(run, tiny_csv, tmp_path, undrawn):
@@ -210,8 +209,8 @@ def test_broken_weights_are_an_error_not_a_zero(folder, tiny_csv):
 
 def test_unknown_report_schema_is_refused(tmp_path):
     (tmp_path / "report.json").write_text('{"schema_version": 99}')
-    with pytest.raises(ReportError, match="expected schema_version 1, got 99"):
-        load_report(tmp_path / "report.json")
+    with pytest.raises(ReportError, match="expected schema_version 2 or 1, got 99"):
+        Report.load(tmp_path / "report.json")
 
 
 def test_colour_pictures_of_any_size_are_read_as_pipeline_reads_them(folder, tmp_path):

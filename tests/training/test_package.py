@@ -2,6 +2,9 @@ import json
 import re
 import shutil
 import socket
+import subprocess
+import sys
+import time
 
 import pytest
 from PIL import Image
@@ -18,8 +21,8 @@ from training.evaluate import main as evaluate_main
 from training.learning.arguments import parse_arguments
 from training.package import PackageArguments, check, main, package
 from training.publish_dataset import dataset_files
-from training.reporting.provenance import energy_of
-from training.reporting.report import load_report
+from training.reporting.provenance import cpu_seconds_of
+from training.reporting.report import Report
 
 DRAWN = ("confusion_matrix", "coverage", "per_class", "precision_recall", "reliability", "roc")
 FILES = {
@@ -55,7 +58,7 @@ def classify(packaged):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Saves the time that figures take."""
+    """Save the time that figures take."""
     monkeypatch.setattr(module, "draw", lambda *_: [])
 
 
@@ -64,7 +67,7 @@ def snapshot(folder):
 
 
 def by_label(example):
-    return sorted(example["scores"], key=lambda entry: FERPLUS_EMOTIONS.index(entry["label"]))
+    return sorted(example.scores, key=lambda entry: FERPLUS_EMOTIONS.index(entry.label))
 
 
 def probabilities(classify, picture):
@@ -78,8 +81,8 @@ def test_package_is_complete(packaged):
     assert config["num_channels"] == 3
     assert [config["id2label"][str(i)] for i in range(7)] == list(EMOTIONS)
     assert config["crop_margin"] == {"yunet": 0.0, "haar": 0.0}
-    calibration = load_report(packaged / "report.json")["calibration"]
-    assert config["calibration"] == {key: calibration[key] for key in ("temperature", "bias")}
+    calibration = Report.load(packaged / "report.json").calibration
+    assert config["calibration"] == {"temperature": calibration.temperature, "bias": calibration.bias}
     assert config["provenance"]["commit"] == "0123456789abcdef0123456789abcdef01234567"
     assert config["provenance"]["head"] == "fer2013"
 
@@ -91,13 +94,12 @@ def test_card_shows_figures_that_are_there(packaged):
     assert there == {*shown, "figures/example.png"}
 
 
-def test_energy_is_an_estimate_of_one_process_on_cpus(packaged):
-    energy = load_report(packaged / "report.json")["training"]["energy"]
-    assert energy["kwh"] == pytest.approx(180 * energy["assumed_watts_per_core"] / 3600 / 1000)
+def test_cpu_time_is_that_of_one_process_on_cpus(packaged):
+    assert Report.load(packaged / "report.json").training.cpu_seconds == 180
     run = {"device": "cpu", "cpu_seconds": 180.0, "processes": 1}
-    assert energy_of(run) == energy
+    assert cpu_seconds_of(run) == 180
     for changed in ({"device": "cuda:0"}, {"processes": 2}, {"cpu_seconds": None}):
-        assert energy_of(run | changed) is None
+        assert cpu_seconds_of(run | changed) is None
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
@@ -121,10 +123,10 @@ def test_report_is_about_the_package_itself(packaged, tiny_csv, tmp_path):
     output = tmp_path / "report.json"
     arguments = EvaluateArguments(dataset=str(tiny_csv), flip_tta=True, output=str(output))
     again, written = evaluate(str(packaged), arguments)
-    report = load_report(packaged / "report.json")
-    assert written == output and again["model"]["weights_sha256"] == report["model"]["weights_sha256"]
-    assert [r["metrics"] for r in again["results"]] == [r["metrics"] for r in report["results"]]
-    assert {(r["tta"], r["subset"]) for r in report["results"]} == {
+    report = Report.load(packaged / "report.json")
+    assert written == output and again.model.weights_sha256 == report.model.weights_sha256
+    assert [r.metrics for r in again.results] == [r.metrics for r in report.results]
+    assert {(r.tta, r.subset) for r in report.results} == {
         (tta, subset) for tta in ("none", "flip") for subset in ("all", "unseen_pixels")
     }
 
@@ -135,7 +137,7 @@ def test_nothing_of_this_machine_is_published(packaged, run):
 
 
 def test_recipe_trains_again(packaged, tmp_path):
-    recipe = load_report(packaged / "report.json")["training"]["recipe"]
+    recipe = Report.load(packaged / "report.json").training.recipe
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
     _, model, _, training = parse_arguments(
         [str(tmp_path / "recipe.json"), "--dataset", "fer2013.csv", "--output_dir", str(tmp_path / "run")]
@@ -154,13 +156,13 @@ def test_earlier_runs_are_told_with_their_recipes(run, tiny_csv, tmp_path, undra
     record["arguments"]["training"]["teachers"] = ["runs/first", "runs/teacher"]
     (tmp_path / "runs/last/run.json").write_text(json.dumps(record))
     out = package(tmp_path / "runs/last", tmp_path / "out", PackageArguments(dataset=str(tiny_csv)))
-    training = load_report(out / "report.json")["training"]
-    assert list(training["earlier"]) == ["runs/first", "runs/teacher"] and training["base_model"] is None
-    assert training["recipe"]["teachers"] == ["runs/first", "runs/teacher"]
+    training = Report.load(out / "report.json").training
+    assert list(training.earlier) == ["runs/first", "runs/teacher"] and training.base_model is None
+    assert training.recipe["teachers"] == ["runs/first", "runs/teacher"]
     card = (out / "README.md").read_text()
-    assert "Trained from scratch" in card and "taught by 2 other networks" in card and "base_model:" not in card
+    assert "Trained from scratch" in card and "distilled from 2 other networks" in card and "base_model:" not in card
     assert card.count("<details>") == 3 and "recipe2.json --dataset DATASET --ferplus" in card
-    assert "0.15 processor hours" in card and "by the runs, at" in card
+    assert "Processor time: 0.15 hours, summed over all cores." in card
     (tmp_path / "runs/teacher/run.json").write_text("{")
     with pytest.raises(SystemExit, match=r"teacher: expected a finished run"):
         main(["runs/last", "out", "--dataset", str(tiny_csv)])
@@ -170,6 +172,7 @@ def test_measured_crop_margins_survive_repackaging(run, tiny_csv, tmp_path, undr
     out = tmp_path / "fer2013"
     out.mkdir()
     (out / "config.json").write_text('{"crop_margin": {"yunet": 0.25}}')
+    (out / "report.json").write_text("{}")
     package(run, out, PackageArguments(dataset=str(tiny_csv)))
     assert json.loads((out / "config.json").read_text())["crop_margin"] == {"yunet": 0.25, "haar": 0.0}
 
@@ -181,15 +184,15 @@ def ferplus(run, tiny_csv, tiny_votes, tmp_path_factory):
     return package(run, out, PackageArguments(dataset=str(tiny_csv), ferplus=str(tiny_votes), head="ferplus"))
 
 
-def test_ferplus_package_has_contempt_and_is_about_the_votes(ferplus):
-    report = load_report(ferplus / "report.json")
-    result, calibration = report["results"][0], report["calibration"]
-    assert result["labels"] == list(FERPLUS_EMOTIONS) == [entry["label"] for entry in by_label(report["example"])]
-    assert (result["head"], result["dataset"]["reference"]) == ("ferplus", "FER+ majority")
-    assert list(calibration["temperature"]) == list(FERPLUS_EMOTIONS)
-    assert result["metrics"]["vote_entropy"] < result["metrics"]["vote_cross_entropy"]
-    assert calibration["before"]["vote_cross_entropy"] != calibration["after"]["vote_cross_entropy"]
-    assert {figure["file"].split("/")[1] for figure in result["figures"]} == {"ferplus_validation"}
+def test_ferplus_package_is_about_the_votes(ferplus):
+    report = Report.load(ferplus / "report.json")
+    result, calibration = report.results[0], report.calibration
+    assert result.labels == list(FERPLUS_EMOTIONS) == [entry.label for entry in by_label(report.example)]
+    assert (result.head, result.dataset.reference) == ("ferplus", "FER+ majority")
+    assert list(calibration.temperature) == list(FERPLUS_EMOTIONS)
+    assert result.metrics.vote_entropy < result.metrics.vote_cross_entropy
+    assert calibration.before.vote_cross_entropy != calibration.after.vote_cross_entropy
+    assert {figure.file.split("/")[1] for figure in result.figures} == {"ferplus_validation"}
     card = (ferplus / "README.md").read_text()
     for words in ("8 classes", "| Cross-entropy to the votes (nats) |", "--head ferplus --ferplus fer2013new.csv"):
         assert words in card
@@ -199,8 +202,8 @@ def test_ferplus_package_has_contempt_and_is_about_the_votes(ferplus):
 def test_package_is_evaluated_on_what_it_was_made_for(ferplus, tiny_csv, tiny_votes, tmp_path):
     dataset, output = ["--dataset", str(tiny_csv)], ["--output", str(tmp_path / "report.json")]
     evaluate_main([str(ferplus), *dataset, "--ferplus", str(tiny_votes), *output])
-    again, report = (load_report(path / "report.json") for path in (tmp_path, ferplus))
-    assert again["results"][0]["metrics"] == report["results"][0]["metrics"]
+    again, report = (Report.load(path / "report.json") for path in (tmp_path, ferplus))
+    assert again.results[0].metrics == report.results[0].metrics
     with pytest.raises(SystemExit, match=r"against the FER\+ majority; these would be against the label"):
         evaluate_main([str(ferplus), *dataset, *output])  # without the votes
 
@@ -212,9 +215,9 @@ def test_ferplus_package_needs_the_votes(run, tiny_csv, tmp_path):
 
 
 def test_example_is_a_picture_with_what_the_model_says(packaged, classify):
-    example = load_report(packaged / "report.json")["example"]
-    says = probabilities(classify, str(packaged / example["file"]))
-    assert {entry["label"]: entry["score"] for entry in example["scores"]} == pytest.approx(says, abs=1e-6)
+    example = Report.load(packaged / "report.json").example
+    says = probabilities(classify, str(packaged / example.file))
+    assert {entry.label: entry.score for entry in example.scores} == pytest.approx(says, abs=1e-6)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt("stop"), OSError(28, "No space left on device")])
@@ -230,17 +233,76 @@ def test_interruption_leaves_the_old_package(packaged, run, tiny_csv, monkeypatc
     assert [path.name for path in packaged.parent.iterdir()] == ["fer2013"]
 
 
-def test_failing_check_leaves_the_old_package(packaged, run, tiny_csv, undrawn):
+def test_failing_check_leaves_the_old_package(packaged, run, tiny_csv, monkeypatch, undrawn):
+    def fail(*_):
+        raise PackageError("not as promised")
+
     before = snapshot(packaged)
-    with pytest.raises(SystemExit, match=r"expected weights of at most 0\.001 MB"):
-        main([str(run), str(packaged), "--dataset", str(tiny_csv), "--max_megabytes", "0.001"])
+    monkeypatch.setattr(module, "check", fail)
+    with pytest.raises(SystemExit, match="error: not as promised"):
+        main([str(run), str(packaged), "--dataset", str(tiny_csv)])
     assert snapshot(packaged) == before
     assert [path.name for path in packaged.parent.iterdir()] == ["fer2013"]
 
 
+@pytest.fixture
+def no_work(monkeypatch):
+    """Fail where the dataset is loaded, which is the first thing that takes time."""
+
+    def fail(*_, **__):
+        raise AssertionError("the dataset was loaded")
+
+    monkeypatch.setattr(module, "load_fer", fail)
+
+
+def test_too_large_weights_are_refused_before_the_work(run, tmp_path, no_work):
+    with pytest.raises(SystemExit, match=r"at most 0\.001 MB, got 0\.0\d+ MB; raise --max_megabytes"):
+        main([str(run), str(tmp_path / "out"), "--dataset", "none", "--max_megabytes", "0.001"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("holiday.jpg", r"holiday\.jpg in it does not belong"),
+        ("run.json", "does not belong"),
+        ("config.json", r"there is no report\.json in it"),
+        (".git/HEAD", "does not belong"),
+    ],
+)
+def test_a_folder_that_is_no_package_is_refused_first(run, tmp_path, no_work, name, message):
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    with pytest.raises(SystemExit, match=f"expected a new folder, or a package to replace, got .*{message}"):
+        main([str(run), str(tmp_path / "out"), "--dataset", "none"])
+    assert file.read_text() == "mine"
+
+
+def test_a_file_in_the_way_is_refused_first(run, tmp_path, no_work):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(SystemExit, match=r"got .*out: a file"):
+        main([str(run), str(tmp_path / "out"), "--dataset", "none"])
+
+
+@pytest.mark.slow
+def test_nothing_stays_of_a_killed_process(run, tiny_csv, tmp_path, root, undrawn):
+    out = tmp_path / "models" / "fer2013"
+    command = [sys.executable, "-m", "training.package", str(run), str(out), "--dataset", str(tiny_csv)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 200
+        while not list(out.parent.glob(".fer2013.staging/*/model.safetensors")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.kill()
+    assert [path.name for path in out.parent.iterdir()] == [".fer2013.staging"]
+    package(run, out, PackageArguments(dataset=str(tiny_csv)))
+    assert [path.name for path in out.parent.iterdir()] == ["fer2013"]
+
+
 def test_check_notices_wrong_labels(packaged):
     with pytest.raises(PackageError, match="expected probabilities of angry, happy for L"):
-        check(packaged, ["angry", "happy"], max_megabytes=40)
+        check(packaged, ["angry", "happy"])
 
 
 def test_unfinished_run_is_refused(run, tiny_csv, tmp_path):
@@ -252,4 +314,4 @@ def test_unfinished_run_is_refused(run, tiny_csv, tmp_path):
 def test_votes_may_come_with_the_dataset(run, tiny_csv, tiny_votes, tmp_path, undrawn):
     dataset_files(load_fer(tiny_csv, ferplus=tiny_votes), "me/faces", "unknown", tmp_path)
     out = package(run, tmp_path / "out", PackageArguments(dataset=str(tmp_path), head="ferplus"))
-    assert load_report(out / "report.json")["results"][0]["head"] == "ferplus"
+    assert Report.load(out / "report.json").results[0].head == "ferplus"

@@ -24,9 +24,9 @@ def data_limits(data: DatasetDict, split: str) -> dict[str, Any]:
         split: whose pictures are looked at.
 
     Returns:
-        JSON-ready: `split`, `pictures`, `greyscale` (how many are), `sizes` ("48 x 48" pixels to how many), and
+        JSON-ready: `split`, `images`, `grayscale` (how many are), `sizes` ("48 x 48" pixels to how many), and
         `votes` where there are any, see `vote_limits`. Where `data` has `train`: `seen_in_train`, how many of the
-        split have their exact pixels there, and `relabelled`, how many of those carry another label there.
+        split have their exact pixels there, and `relabeled`, how many of those carry another label there.
     """
     pictures = data[split]
     greyscale, sizes = 0, Counter[str]()
@@ -37,8 +37,8 @@ def data_limits(data: DatasetDict, split: str) -> dict[str, Any]:
         greyscale += bool((channels == channels[..., :1]).all())
     found = {
         "split": split,
-        "pictures": len(pictures),
-        "greyscale": greyscale,
+        "images": len(pictures),
+        "grayscale": greyscale,
         "sizes": dict(sizes.most_common(3)),
     }
     if split != "train" and "train" in data:
@@ -50,7 +50,7 @@ def data_limits(data: DatasetDict, split: str) -> dict[str, Any]:
             for key, label in zip(pictures["pixel_hash"], pictures["label"], strict=True)
             if key in labels
         ]
-        found |= {"seen_in_train": len(copies), "relabelled": sum(copies)}
+        found |= {"seen_in_train": len(copies), "relabeled": sum(copies)}
     if "votes" in pictures.column_names:
         found["votes"] = vote_limits(pictures)
     return found

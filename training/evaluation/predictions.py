@@ -29,7 +29,7 @@ class Predictions:
         labels: the C names that model and dataset share, in the order of the model's outputs.
         pictures: n rows of the split, those with a label the model knows.
         references: (n,) int64, indices into `labels`.
-        logits: (views, n, C) float32; a second view is the mirrored picture.
+        logits: (views, n, C) float64; a second view is the mirrored picture.
         left_out: a message for each reason to leave pictures out.
         seconds: what reading and classifying took.
     """
@@ -60,7 +60,7 @@ def predict(
         batch_size: pictures per forward pass.
 
     Returns:
-        (1, n, C) float32, or (2, n, C) with the mirrored pictures second.
+        (1, n, C) float64, or (2, n, C) with the mirrored images second.
     """
     model.eval()
     pictures = split.select_columns("image")
@@ -72,7 +72,7 @@ def predict(
             pixels = image_processor(images, return_tensors="pt")["pixel_values"].to(model.device)
             views = [pixels, pixels.flip(-1)] if mirror else [pixels]
             batches.append(torch.stack([model(pixel_values=view).logits.float() for view in views]).cpu())
-    return torch.cat(batches, dim=1).numpy()
+    return torch.cat(batches, dim=1).double().numpy()
 
 
 def shared_outputs(split: Dataset, labels: Sequence[str], head: str) -> list[int]:
@@ -102,18 +102,18 @@ def references(split: Dataset, labels: Sequence[str], head: str) -> tuple[np.nda
         names: Sequence[str] = FERPLUS_EMOTIONS
         index = majority_label(np.asarray(split["votes"][:]))
         if undecided := int((index < 0).sum()):
-            messages.append(f"{undecided} pictures without a FER+ majority left out")
+            messages.append(f"{undecided} images without a FER+ majority left out")
     else:
         names, index = split.features["label"].names, np.asarray(split["label"][:])
     rows = {canonical_label(label): row for row, label in enumerate(labels)}
     for code, name in enumerate(names):
         if name not in rows and (count := int((index == code).sum())):
-            messages.append(f"{count} pictures of {name} left out: the model has no such label")
+            messages.append(f"{count} images of {name} left out: the model has no such label")
     lookup = np.array([rows.get(name, -1) for name in names])
     result = np.where(index < 0, -1, lookup[index]).astype(np.int64)
     if (result < 0).all():
         raise EvaluationError(
-            f"expected pictures of {', '.join(labels)}, got {len(split)} pictures and none of those: {messages}"
+            f"expected images of {', '.join(labels)}, got {len(split)} images and none of those: {messages}"
         )
     return result, messages
 

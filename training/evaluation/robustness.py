@@ -1,6 +1,6 @@
-"""Accuracy on spoilt pictures: eight kinds of harm, four strengths each, done to the picture before it is processed.
+"""Accuracy under eight corruptions at four severities, applied to the image before it is processed.
 
-Strengths are relative to the picture or absolute for the face, so they mean the same for any dataset of cut-out faces.
+Severities are relative to the image or absolute for the face, so they mean the same for any dataset of cropped faces.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import softmax
 
 from training.errors import EvaluationError
-from training.evaluation.metrics import Accuracy, BalancedAccuracy, MacroF1, compute, softmax
-from training.reporting.plot_style import BLUE, MUTED, Drawing, new_figure, styled
+from training.evaluation.metrics import CORE, compute
+from training.evaluation.results import CoreMetrics, CorruptionMetrics, Robustness
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -22,88 +23,88 @@ if TYPE_CHECKING:
     from training.evaluation.predictions import Predictions
 
 SEED = 0
-Spoil = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]  # (h, w, 3) uint8 RGB to the same
+Apply = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]  # (h, w, 3) uint8 RGB to the same
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """One kind of harm.
+    """A corruption of images.
 
     Attributes:
         title: for people.
-        unit: of the strengths.
-        strengths: the mildest first.
-        spoil: what it does to an (h, w, 3) uint8 RGB picture.
+        unit: of the severities.
+        severities: the mildest first.
+        apply: (h, w, 3) uint8 RGB image, severity, random numbers -> the corrupted image.
     """
 
     title: str
     unit: str
-    strengths: tuple[float, ...]
-    spoil: Spoil
+    severities: tuple[float, ...]
+    apply: Apply
 
 
-def blur(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian blur; strength is sigma as a share of the shorter side."""
+def blur(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian blur; severity: sigma as a share of the shorter side."""
     from scipy.ndimage import gaussian_filter
 
-    sigma = strength * min(picture.shape[:2])
-    return gaussian_filter(picture, (sigma, sigma, 0), mode="nearest")
+    sigma = severity * min(image.shape[:2])
+    return gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
 
 
-def noise(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise, the same in all channels; strength is its deviation as a share of white."""
-    return _uint8(picture + rng.normal(0, 255 * strength, (*picture.shape[:2], 1)))
+def noise(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise, equal in all channels; severity: its standard deviation as a share of white."""
+    return _uint8(image + rng.normal(0, 255 * severity, (*image.shape[:2], 1)))
 
 
-def low_light(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Less light and, what comes with it, photon noise; strength is the share of light left."""
+def low_light(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """Low light with its photon noise; severity: the share of light left, so smaller is stronger."""
     photons = 1000  # that make white in full light
-    return _uint8(rng.poisson(picture / 255 * photons * strength) / photons * 255)
+    return _uint8(rng.poisson(image / 255 * photons * severity) / photons * 255)
 
 
-def low_resolution(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Shrunk, then enlarged again; strength is the shorter side in between, in pixels."""
+def low_resolution(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """Downsampling, then upsampling; severity: the shorter side in between, in pixels, so smaller is stronger."""
     from PIL import Image
 
-    height, width = picture.shape[:2]
-    scale = min(1.0, strength / min(height, width))
+    height, width = image.shape[:2]
+    scale = min(1.0, severity / min(height, width))
     small = (max(1, round(width * scale)), max(1, round(height * scale)))
-    shrunk = Image.fromarray(picture).resize(small, Image.Resampling.BOX)
+    shrunk = Image.fromarray(image).resize(small, Image.Resampling.BOX)
     return np.asarray(shrunk.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def jpeg(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """JPEG; strength is the quality, 1-95."""
+def jpeg(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """JPEG compression; severity: the quality, 1-95, so smaller is stronger."""
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=int(strength))
+    Image.fromarray(image).save(file, "JPEG", quality=int(severity))
     return np.asarray(Image.open(file))
 
 
-def rotation(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Turned left or right; strength is the angle in degrees."""
+def rotation(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """Rotation to a random side; severity: the angle in degrees."""
     from scipy.ndimage import rotate
 
-    return rotate(picture, strength * rng.choice((-1, 1)), reshape=False, order=1, mode="nearest")
+    return rotate(image, severity * rng.choice((-1, 1)), reshape=False, order=1, mode="nearest")
 
 
-def occlusion(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """A grey rectangle of the picture's shape, anywhere; strength is its share of the area."""
-    sides = np.round(np.sqrt(strength) * np.array(picture.shape[:2])).astype(int)
-    top, left = rng.integers(0, picture.shape[:2] - sides, endpoint=True)
-    result = picture.copy()
+def occlusion(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """A gray rectangle of the image's shape at a random place; severity: its share of the area."""
+    sides = np.round(np.sqrt(severity) * np.array(image.shape[:2])).astype(int)
+    top, left = rng.integers(0, image.shape[:2] - sides, endpoint=True)
+    result = image.copy()
     result[top : top + sides[0], left : left + sides[1]] = 127
     return result
 
 
-def crop_shift(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Moved in a random direction, edges repeated; strength is the way as a share of the shorter side."""
+def crop_shift(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """Shift in a random direction, edges repeated; severity: the distance as a share of the shorter side."""
     from scipy.ndimage import shift
 
     angle = rng.uniform(0, 2 * np.pi)
-    way = strength * min(picture.shape[:2]) * np.array([np.sin(angle), np.cos(angle)])
-    return shift(picture, (*way, 0), order=1, mode="nearest")
+    offset = severity * min(image.shape[:2]) * np.array([np.sin(angle), np.cos(angle)])
+    return shift(image, (*offset, 0), order=1, mode="nearest")
 
 
 CORRUPTIONS = {
@@ -126,23 +127,19 @@ def robustness(
     split: str,
     head: str = "fer2013",
     count: int | None = None,
-) -> dict[str, Any]:
-    """Measure a model on spoilt pictures.
+) -> Robustness:
+    """Measure a model under every corruption at every severity.
 
     Args:
         model: the one that gave `predictions`.
         image_processor: the one saved with it.
-        predictions: of the pictures as they are.
-        split: to be told in the report.
-        head: to be told in the report.
-        count: take only so many pictures, drawn at random, to save time.
-
-    Returns:
-        The report's `robustness`: where it was measured, the metrics of the same pictures unspoilt, and a row for each
-        corruption and strength.
+        predictions: of the clean images.
+        split: recorded in the result.
+        head: recorded in the result.
+        count: number of images, drawn at random; None for all.
 
     Raises:
-        EvaluationError: if `count` is below 1.
+        EvaluationError: `count` is below 1.
     """
     from tqdm.auto import tqdm
 
@@ -152,67 +149,36 @@ def robustness(
         raise EvaluationError(f"robustness_pictures: expected at least 1, got {count}")
     total = len(predictions.pictures)
     chosen = np.sort(np.random.default_rng(SEED).permutation(total)[:count])
-    pictures, y = predictions.pictures.select(chosen).select_columns("image"), predictions.references[chosen]
+    images, y = predictions.pictures.select(chosen).select_columns("image"), predictions.references[chosen]
 
     def score(logits: np.ndarray) -> dict[str, float]:
-        metrics = (Accuracy, BalancedAccuracy, MacroF1)
-        return compute(softmax(logits), y, predictions.labels, metrics)[0]
+        return compute(softmax(logits, axis=1), y, predictions.labels, CORE)[0]
 
     columns = [labels_of(model).index(label) for label in predictions.labels]
-    trials = [(name, strength) for name, corruption in CORRUPTIONS.items() for strength in corruption.strengths]
+    trials = [(name, severity) for name, corruption in CORRUPTIONS.items() for severity in corruption.severities]
     rows = []
-    for name, strength in tqdm(trials, desc="spoiling", unit="trial"):
-        spoilt = pictures.with_transform(_spoiler(CORRUPTIONS[name].spoil, strength))
-        logits = predict(model, image_processor, spoilt)[0][:, columns]
-        rows.append({"corruption": name, "strength": strength, "unit": CORRUPTIONS[name].unit, **score(logits)})
-    unspoilt = score(predictions.logits[0, chosen])
-    return {"head": head, "split": split, "pictures": len(y), "seed": SEED, "unspoilt": unspoilt, "rows": rows}
+    for name, severity in tqdm(trials, desc="corrupting", unit="trial"):
+        corrupted = images.with_transform(_transform(CORRUPTIONS[name].apply, severity))
+        logits = predict(model, image_processor, corrupted)[0][:, columns]
+        rows.append(
+            CorruptionMetrics(**score(logits), corruption=name, severity=severity, unit=CORRUPTIONS[name].unit)
+        )
+    clean = CoreMetrics(**score(predictions.logits[0, chosen]))
+    return Robustness(head=head, split=split, images=len(y), seed=SEED, clean=clean, rows=rows)
 
 
-def _spoiler(spoil: Spoil, strength: float) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
-    """A transform of a dataset's batches, read once from front to end so that the seed fixes every picture."""
+def _transform(apply: Apply, severity: float) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
+    """Return a transform of batches, read once from front to end so that the seed fixes every image."""
     from PIL import Image
     from transformers.image_utils import load_image
 
     rng = np.random.default_rng(SEED)
 
     def transform(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        pictures = (np.asarray(load_image(image)) for image in batch["image"])
-        return {"image": [Image.fromarray(spoil(picture, strength, rng)) for picture in pictures]}
+        images = (np.asarray(load_image(image)) for image in batch["image"])
+        return {"image": [Image.fromarray(apply(image, severity, rng)) for image in images]}
 
     return transform
-
-
-@styled
-def robustness_figure(table: dict[str, Any]) -> Drawing:
-    """Accuracy against strength, a panel for each kind of harm.
-
-    Args:
-        table: as `robustness` gives it.
-    """
-    clean = table["unspoilt"]["accuracy"]
-    where = f"{table['head']}, {table['split']}, {table['pictures']:,} pictures; dotted: the same pictures unspoilt"
-    figure, panels = new_figure("Accuracy on spoilt pictures", where, 4.9, 2, 4, sharey=True)
-    told = []
-    for axes, (name, corruption) in zip(panels.flat, CORRUPTIONS.items(), strict=True):
-        accuracy = [row["accuracy"] for row in table["rows"] if row["corruption"] == name]
-        axes.axhline(clean, color=MUTED, linestyle=":", linewidth=1.2)
-        axes.plot(accuracy, "o-", color=BLUE)
-        axes.set_xticks(range(len(accuracy)), [f"{strength:g}" for strength in corruption.strengths])
-        axes.set(title=corruption.title, ylim=(0, 1), xlim=(-0.4, len(accuracy) - 0.6))
-        axes.set_xlabel(corruption.unit, fontsize=9)
-        axes.annotate(
-            f"{accuracy[-1]:.2f}",
-            (len(accuracy) - 1, accuracy[-1]),
-            (0, -17 if accuracy[-1] > 0.15 else 7),
-            textcoords="offset points",
-            ha="center",
-        )
-        told.append(f"{corruption.title.lower()} {accuracy[-1]:.3f}")
-    for axes in panels[:, 0]:
-        axes.set_ylabel("accuracy")
-    alt = f"Accuracy on spoilt pictures. Unspoilt {clean:.3f}; at the strongest harm: " + ", ".join(told) + "."
-    return Drawing("robustness", "Accuracy on spoilt pictures", alt, figure)
 
 
 def _uint8(values: np.ndarray) -> np.ndarray:

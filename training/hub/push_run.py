@@ -1,24 +1,26 @@
-"""`--push_to_hub true`: a finished run goes to the Hub as a package, with all the checks of `training.publish`.
+"""`--push_to_hub true`: publish a finished run as a package, with all the checks of `training.publish`.
 
 The stock Trainer would push the run folder as it is: a pickle of the arguments among its files, and weights that no
-`pipeline` can use where they read greyscale or have two heads.
+`pipeline` can use where they read grayscale or have two heads.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.errors import CardError, EvaluationError, LabelError, PackageError, PublishError, SurgeryError
-from training.hub.sync import Published, explained, push
+from gradio_ui.recognition.errors import RecognitionError
+from training.errors import PublishError, TrainingError
+from training.hub.package_check import package_files
+from training.hub.sync import Published, push, translate_hub_errors
+from training.package import PackageArguments, package
 
 if TYPE_CHECKING:
     from training.learning.arguments import DataArguments, TrainingArguments
 
 
 def check_push(args: TrainingArguments) -> None:
-    """Ends early, before the long training, where the push could not succeed.
+    """Refuse before a long training what could not be pushed after it.
 
     Raises:
         PublishError: no repository was named, or nobody is logged in.
@@ -32,12 +34,12 @@ def check_push(args: TrainingArguments) -> None:
             "push_to_hub: expected a token in HF_TOKEN or a login with `hf auth login`"
             + (", got --hub_token, which other users of this machine can see" if args.hub_token else ", found none")
         )
-    with explained(args.hub_model_id):
+    with translate_hub_errors(args.hub_model_id):
         whoami()
 
 
 def push_run(run: Path, data_args: DataArguments, args: TrainingArguments) -> Published:
-    """Packages a finished run into its folder `package`, checks that, and makes the repository hold exactly it.
+    """Package a finished run in its folder `package`, and make the repository hold exactly that.
 
     Args:
         run: folder of `training.train`.
@@ -45,20 +47,20 @@ def push_run(run: Path, data_args: DataArguments, args: TrainingArguments) -> Pu
         args: `hub_model_id`, `hub_private_repo` and `hub_revision` say where to.
 
     Raises:
-        PublishError: the run cannot be packaged, or it is refused by the checks or the Hub, or the connection broke;
-            the run folder is whole.
+        PublishError: packaging, a check, the Hub or the connection failed; the run folder is whole, and the message
+            ends with the commands that repeat what failed.
     """
-    from training.package import PackageArguments, package
-    from training.publish import package_files
-
-    repo_id = str(args.hub_model_id)
-    arguments = PackageArguments(
-        dataset=data_args.dataset, ferplus=data_args.ferplus, model_id=repo_id, max_megabytes=math.inf
-    )
+    repo_id, folder = str(args.hub_model_id), run / "package"
+    again = f"python -m training.publish {folder} --repo_id {repo_id}"
+    again += " --private" if args.hub_private_repo else ""
+    again += f" --revision {args.hub_revision}" if args.hub_revision else ""
     try:
-        folder = package(run, run / "package", arguments)
-    except (CardError, EvaluationError, SurgeryError, LabelError, PackageError) as error:
-        raise PublishError(f"{run} was trained, but not pushed: {error}") from error
+        arguments = PackageArguments(dataset=data_args.dataset, ferplus=data_args.ferplus, model_id=repo_id)
+        package(run, folder, arguments)
+    except (TrainingError, RecognitionError, OSError) as error:
+        ferplus = f" --ferplus {data_args.ferplus}" if data_args.ferplus else ""
+        first = f"python -m training.package {run} {folder} --dataset {data_args.dataset}{ferplus}"
+        raise PublishError(f"{run} is trained, but not packaged: {error}. Then: {first} && {again}") from error
     try:
         return push(
             repo_id,
@@ -67,8 +69,5 @@ def push_run(run: Path, data_args: DataArguments, args: TrainingArguments) -> Pu
             private=bool(args.hub_private_repo),
             revision=args.hub_revision,
         )
-    except PublishError as error:
-        again = f"python -m training.publish {folder} --repo_id {repo_id}"
-        again += " --private" if args.hub_private_repo else ""
-        again += f" --revision {args.hub_revision}" if args.hub_revision else ""
+    except (TrainingError, RecognitionError, OSError) as error:
         raise PublishError(f"{error}. The training is done and need not be repeated: {again}") from error

@@ -1,19 +1,28 @@
-"""Make a repository of the Hub hold exactly some files: in one commit, and only what changed is uploaded."""
+"""Make a repository on the Hub hold exactly some files: one commit, and only what changed is uploaded.
+
+`HfApi.upload_folder(delete_patterns="*")` does not do. Over Xet, the default, it makes several commits where an upload
+takes more than five minutes, has more than 250 files or a commit fails, and a broken one leaves the repository half
+old. It cannot tell beforehand what it would change, which a dry run and the refusal to change a published version
+need, and it takes files only, while the card names the repository it goes to. An unchanged package costs it 4 writing
+requests, and 3 reading ones here. So `create_commit` makes the one commit, and what stays here is the comparison.
+"""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.errors import PublishError
+from training.errors import HubConnectionError, PublishError
 from training.files import sha256_of
 
+ROOT = Path(__file__).parents[2]
 KEPT = ".gitattributes"  # the Hub's own
 
 Files = Mapping[str, Path | bytes]
@@ -21,24 +30,26 @@ Files = Mapping[str, Path | bytes]
 
 @dataclass(frozen=True)
 class Published:
-    """What a repository came to.
+    """The state of a repository after `push`.
 
     Attributes:
         commit: full hash; None in a dry run that would change something.
         changed: paths that were (in a dry run: would be) uploaded.
         deleted: likewise, deleted.
-        url: of the commit or the pull request.
+        url: of the commit, the pull request, or the repository.
+        asked: False after a dry run without a connection; `changed` then lists every file.
     """
 
     commit: str | None
     changed: list[str]
     deleted: list[str]
     url: str
+    asked: bool = True
 
 
 @dataclass(frozen=True)
 class _Remote:
-    """What the Hub holds of a repository: nothing if it is not there."""
+    """The content of a repository on the Hub; empty where there is no such repository."""
 
     private: bool | None = None
     branches: Mapping[str, str] = field(default_factory=dict)  # name -> commit
@@ -60,7 +71,7 @@ def push(
     variables: Mapping[str, str] | None = None,
     dry_run: bool = False,
 ) -> Published:
-    """Makes a repository hold exactly these files, in one commit; does nothing where it does already.
+    """Make a repository hold exactly these files, in one commit; do nothing where it does already.
 
     Args:
         repo_id: "user/name"; created if need be.
@@ -68,16 +79,17 @@ def push(
         message: of the commit.
         repo_type: "model", "dataset" or "space" (Gradio).
         private: create it as private; an existing public repository is refused.
-        revision: branch; made from main if it is not there.
+        revision: branch; created from main if it does not exist.
         create_pr: open a pull request against main instead of committing to it.
         tag: set on the commit, not on a pull request.
         variables: of a Space, set before its files change.
-        dry_run: look, tell, and change nothing.
+        dry_run: compare only; without a connection, not even that.
 
     Raises:
-        PublishError: refused or broken off; see there.
+        PublishError: the Hub or a check refused.
+        HubConnectionError: the connection broke.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+    from huggingface_hub import HfApi, get_token
 
     if create_pr and revision:
         raise PublishError("expected --create_pr or --revision, got both; a pull request is against main")
@@ -85,58 +97,64 @@ def push(
         raise PublishError("expected a token of the Hub, found none: set HF_TOKEN or log in with `hf auth login`")
     api = HfApi()
     repo: dict[str, Any] = {"repo_id": repo_id, "repo_type": repo_type}
-    with explained(repo_id):
-        remote = _look_up(api, repo, revision or "main")
-        changed = sorted(path for path, source in files.items() if not _same(source, remote.files.get(path)))
-        deleted = sorted(remote.files.keys() - files.keys() - {KEPT})
-        if private and remote.private is False:
-            raise PublishError(f"{repo_id} is public already; make it private in its settings, or drop --private")
-        if tag in remote.tags and (changed or deleted) and not create_pr:
-            raise PublishError(
-                f"{repo_id} holds {tag} already, with other content ({', '.join(changed + deleted)}); a published "
-                "version stays as it is: raise --version"
-            )
-        head, url = remote.head, f"{api.endpoint}/{'' if repo_type == 'model' else f'{repo_type}s/'}{repo_id}"
-        if dry_run:
-            return Published(None if changed or deleted else head, changed, deleted, url)
-
-        if head is None:
+    url = f"{api.endpoint}/{'' if repo_type == 'model' else f'{repo_type}s/'}{repo_id}"
+    try:
+        with translate_hub_errors(repo_id):
+            remote = _look_up(api, repo, revision or "main")
+    except HubConnectionError:
+        if not dry_run:
+            raise
+        return Published(None, sorted(files), [], url, asked=False)
+    changed = sorted(path for path, source in files.items() if not _same(source, remote.files.get(path)))
+    deleted = sorted(remote.files.keys() - files.keys() - {KEPT})
+    if private and remote.private is False:
+        raise PublishError(f"{repo_id} is public already; make it private in its settings, or drop --private")
+    if tag in remote.tags and (changed or deleted) and not create_pr:
+        raise PublishError(
+            f"{repo_id} holds {tag} already, with other content ({', '.join(changed + deleted)}); a published "
+            "version stays as it is: raise --version"
+        )
+    commit = remote.head
+    if dry_run:
+        return Published(None if changed or deleted else commit, changed, deleted, url)
+    with translate_hub_errors(repo_id):
+        if commit is None:
             api.create_repo(**repo, private=private, space_sdk="gradio" if repo_type == "space" else None)
         if revision and revision not in remote.branches:
             api.create_branch(**repo, branch=revision)
-        if variables:
-            current = {key: variable.value for key, variable in api.get_space_variables(repo_id).items()}
-            for key in [key for key, value in variables.items() if current.get(key) != value]:
-                api.add_space_variable(repo_id, key, variables[key])
+        _set_variables(api, repo_id, variables or {})
         if changed or deleted:
             done = api.create_commit(
                 **repo,
-                operations=[
-                    *(CommitOperationDelete(path, is_folder=False) for path in deleted),
-                    *(CommitOperationAdd(path, files[path]) for path in changed),
-                ],
+                operations=_operations({path: files[path] for path in changed}, deleted),
                 commit_message=message,
                 revision=revision,
                 create_pr=create_pr,
-                parent_commit=head,  # whoever commits in between is not overwritten
+                parent_commit=commit,  # whoever commits in between is not overwritten
             )
-            head, url = done.oid, done.pr_url or done.commit_url
+            commit, url = done.oid, done.pr_url or done.commit_url
         if tag and tag not in remote.tags and not create_pr:
-            api.create_tag(**repo, tag=tag, revision=head)
-        return Published(head, changed, deleted, url)
+            api.create_tag(**repo, tag=tag, revision=commit)
+    return Published(commit, changed, deleted, url)
 
 
 @contextmanager
-def explained(repo_id: str) -> Iterator[None]:
-    """Turns what the Hub and the network may raise into a PublishError that says what to do."""
+def translate_hub_errors(repo_id: str) -> Iterator[None]:
+    """Turn what `huggingface_hub` raises into errors that say what to do.
+
+    Args:
+        repo_id: to name in the message.
+
+    Raises:
+        PublishError: the Hub refused.
+        HubConnectionError: the connection broke.
+    """
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     again = "run the same command again: what is uploaded already is not sent twice"
     try:
         yield
-    except PublishError:
-        raise
     except HFValidationError as error:
         raise PublishError(f"expected a repository such as user/name, got {repo_id}: {error}") from None
     except HfHubHTTPError as error:
@@ -149,7 +167,7 @@ def explained(repo_id: str) -> Iterator[None]:
             f"{repo_id}: the Hub answered {status} ({error.server_message or error}); {again}"
         ) from error
     except (httpx2.HTTPError, OSError, RuntimeError) as error:
-        raise PublishError(f"{repo_id}: broken off ({error.__cause__ or error}); {again}") from error
+        raise HubConnectionError(f"{repo_id}: broken off ({error.__cause__ or error}); {again}") from error
 
 
 def _look_up(api: Any, repo: dict[str, Any], branch: str) -> _Remote:
@@ -167,7 +185,7 @@ def _look_up(api: Any, repo: dict[str, Any], branch: str) -> _Remote:
 
 
 def _same(source: Path | bytes, remote: Any) -> bool:
-    """Whether a file of the Hub has this content; told by checksum, nothing is downloaded."""
+    """Whether a file on the Hub has this content, by checksum; nothing is downloaded."""
     from huggingface_hub.utils.sha import git_hash
 
     if remote is None:
@@ -178,18 +196,57 @@ def _same(source: Path | bytes, remote: Any) -> bool:
     return mine == remote.lfs.sha256
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that everything which publishes has."""
+def _set_variables(api: Any, space_id: str, variables: Mapping[str, str]) -> None:
+    current = {key: variable.value for key, variable in api.get_space_variables(space_id).items()} if variables else {}
+    for key in (key for key, value in variables.items() if current.get(key) != value):
+        api.add_space_variable(space_id, key, variables[key])
+
+
+def _operations(changed: Files, deleted: list[str]) -> list[Any]:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    return [
+        *(CommitOperationDelete(path, is_folder=False) for path in deleted),
+        *(CommitOperationAdd(path, source) for path, source in changed.items()),
+    ]
+
+
+def code_version() -> str:
+    """Return the tag of this version of the code: v and the version in pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return f"v{project['version']}"
+
+
+def add_options(parser: argparse.ArgumentParser, version: str | None) -> None:
+    """Add the options of every program that publishes; `push_options` reads them.
+
+    Args:
+        parser: of the program.
+        version: default of `--version`.
+    """
+    parser.add_argument(
+        "--version", metavar="TAG", default=version, help=f"tag of the commit [default: {version or 'none'}]"
+    )
     parser.add_argument("--private", action="store_true", help="create the repository as private")
     parser.add_argument("--revision", metavar="BRANCH", help="branch to commit to [default: main]")
     parser.add_argument("--create_pr", action="store_true", help="open a pull request instead")
-    parser.add_argument("--dry_run", action="store_true", help="check, tell, and change nothing")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="check and compare, change nothing; without a network, check only"
+    )
+
+
+def push_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the keywords of `push` that the options stand for, all but the tag."""
+    return {name: getattr(args, name) for name in ("private", "revision", "create_pr", "dry_run")}
 
 
 def tell(done: Published, dry_run: bool) -> None:
-    """Writes what came of it to stdout."""
+    """Print what was changed on the Hub, or would be."""
     lines = [f"upload {path}" for path in done.changed] + [f"delete {path}" for path in done.deleted]
-    if not lines:
+    if not done.asked:
+        lines = [f"{len(done.changed)} files pass all local checks"]
+        lines.append("dry run: there is no connection, so the Hub was not asked what it holds already")
+    elif not lines:
         lines = ["nothing changed"]
     elif dry_run:
         lines.append("dry run: nothing was changed")

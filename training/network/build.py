@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedModel,
     RegNetConfig,
     RegNetForImageClassification,
-    ViTImageProcessor,
+    ViTImageProcessorPil,
 )
 
 from training.network.surgery import fold_grey_stem, select_head
@@ -101,7 +101,7 @@ def build_model(
     id2label = dict(enumerate(names))
     label2id = {name: i for i, name in id2label.items()}
     if args.model_name_or_path is None:
-        image_processor = ViTImageProcessor(
+        image_processor = ViTImageProcessorPil(  # the other name prints a warning without torchvision
             size={"height": args.image_size, "width": args.image_size},
             image_mean=[pixel_mean] * 3,
             image_std=[pixel_std] * 3,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import ReportError
-from training.reporting.plot_style import BLUE, GREEN, MUTED, ORANGE, Drawing, new_figure, save, styled
+from training.reporting.plot_style import BLUE, GREEN, MUTED, ORANGE, ReportFigure, new_figure, save, styled
 
 LOG = "trainer_state.json"
 MOST_POINTS = 400  # of a line; more cannot be seen, and weigh
@@ -33,7 +33,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
 
 
 @styled
-def curves(log_history: list[dict[str, Any]], head: str = "fer2013") -> Drawing:
+def curves(log_history: list[dict[str, Any]], head: str = "fer2013") -> ReportFigure:
     """Training against validation, loss and accuracy over epochs.
 
     Args:
@@ -77,7 +77,7 @@ def curves(log_history: list[dict[str, Any]], head: str = "fer2013") -> Drawing:
         aside = 7 if head == "ferplus" else -26  # above the uppermost curve, or below the lowest
         right.annotate(f"{best:.3f}", (epoch, best), (0, aside), textcoords="offset points", ha="center", color=color)
         alt += f" {of} is best, {best:.3f}, at epoch {epoch:g}."
-    return Drawing("training_curves", "Training curves", alt, figure)
+    return ReportFigure("training_curves", "Training curves", alt, figure)
 
 
 def plot_curves(log_history: list[dict[str, Any]], path: Path) -> None:

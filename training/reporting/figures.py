@@ -16,12 +16,16 @@ from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
 from gradio_ui.recognition.palette import COLORS, OTHER_COLOR
-from training.evaluation.metrics import ECE_BINS, ExpectedCalibrationError, PerClass, RocAuc, checked
-from training.reporting.plot_style import BLUE, INK, MUTED, ORANGE, Drawing, new_figure, styled
+from training.evaluation import metrics
+from training.evaluation.metrics import ECE_BINS, checked, expected_calibration_error, roc_auc
+from training.evaluation.results import Robustness
+from training.evaluation.robustness import CORRUPTIONS
+from training.reporting.plot_style import BLUE, INK, MUTED, ORANGE, ReportFigure, new_figure, styled
 
 GRID = np.linspace(0, 1, 101)  # the points of a ROC or precision-recall curve
 FEWEST = 10  # pictures that a bin of confidence needs for a point in the reliability diagram
 COVERAGES = (1.0, 0.8, 0.6, 0.4)
+ROBUSTNESS_TITLE = "Accuracy under corruptions"
 
 
 def draw_figures(
@@ -31,7 +35,7 @@ def draw_figures(
     *,
     where: str,
     uncalibrated: np.ndarray | None = None,
-) -> list[Drawing]:
+) -> list[ReportFigure]:
     """All figures of one result.
 
     Args:
@@ -58,7 +62,7 @@ def draw_figures(
 
 
 @styled
-def confusion_matrix(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> Drawing:
+def confusion_matrix(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> ReportFigure:
     """Counts, and shares of each row; arguments as `draw_figures`, checked."""
     counts = sk.confusion_matrix(y, p.argmax(axis=1), labels=range(len(labels)))
     with np.errstate(invalid="ignore"):
@@ -83,15 +87,15 @@ def confusion_matrix(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where:
     worst = f"{mistakes[row, column]:.2f} of {labels[row]} is called {labels[column]}"
     alt = "Confusion matrix. On the diagonal: " + _listed(labels, np.diagonal(shares))
     alt += f" The most frequent mistake by share: {worst}."
-    return Drawing("confusion_matrix", "Confusion matrix", alt, figure)
+    return ReportFigure("confusion_matrix", "Confusion matrix", alt, figure)
 
 
 @styled
-def per_class(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> Drawing:
+def per_class(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> ReportFigure:
     """Precision, recall and F1 of each class, the best on top; arguments as `draw_figures`, checked."""
     from matplotlib.markers import CARETLEFT, CARETRIGHT
 
-    rows = PerClass(labels).score(p, y)["per_class"]
+    rows = metrics.per_class(p, y, labels)
     order = sorted(labels, key=lambda label: (rows[label]["f1"] is None, -(rows[label]["f1"] or 0)))
     figure, axes = new_figure("Precision, recall and F1 of each class", where, 0.42 * len(labels) + 1.6)
     # The tips of the triangles are at the values, so that none hides another where they are equal.
@@ -120,14 +124,14 @@ def per_class(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -
     axes.grid(axis="y", visible=False)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, handletextpad=0.1)
     alt = "Precision, recall and F1 of each class. F1: " + _listed(order, [rows[label]["f1"] for label in order])
-    return Drawing("per_class", "Precision, recall and F1 by class", alt, figure)
+    return ReportFigure("per_class", "Precision, recall and F1 by class", alt, figure)
 
 
 @styled
-def roc_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> Drawing:
+def roc_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> ReportFigure:
     """Each class against the rest, micro and macro averages; arguments as `draw_figures`, checked, several classes."""
-    scores = RocAuc(labels).score(p, y)
-    areas, macro = scores["roc_auc_ovr"], scores["roc_auc_ovr_macro"]
+    areas = roc_auc(p, y, labels)
+    mean = float(np.mean([area for area in areas.values() if area is not None]))
     hot = np.eye(len(labels), dtype=bool)[y]
     micro = float(sk.roc_auc_score(hot.ravel(), p.ravel()))
 
@@ -137,7 +141,7 @@ def roc_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) 
 
     lines = {label: line(hot[:, c], p[:, c]) for c, label in enumerate(labels) if areas[label] is not None}
     averages = {
-        "macro": (np.mean(list(lines.values()), axis=0), macro),
+        "macro": (np.mean(list(lines.values()), axis=0), mean),
         "micro": (line(hot.ravel(), p.ravel()), micro),
     }
     figure, axes = new_figure("ROC curves, each class against the rest", where, 5.2)
@@ -146,12 +150,12 @@ def roc_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) 
     axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.005))
     axes.set_aspect("equal")
     alt = "ROC curves, each class against the rest. Area under the curve: " + _listed(areas, areas.values())
-    alt += f" Macro average {macro:.3f}, micro average {micro:.3f}."
-    return Drawing("roc", "ROC curves", alt, figure)
+    alt += f" Macro average {mean:.3f}, micro average {micro:.3f}."
+    return ReportFigure("roc", "ROC curves", alt, figure)
 
 
 @styled
-def precision_recall_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> Drawing:
+def precision_recall_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> ReportFigure:
     """Each class against the rest, micro and macro averages; arguments as `draw_figures`, checked, several classes."""
     hot = np.eye(len(labels), dtype=bool)[y]
 
@@ -176,13 +180,13 @@ def precision_recall_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str],
     axes.set_aspect("equal")
     alt = "Precision-recall curves, each class against the rest. Average precision: " + _listed(areas, areas.values())
     alt += f" Macro average {macro:.3f}, micro average {micro:.3f}."
-    return Drawing("precision_recall", "Precision-recall curves", alt, figure)
+    return ReportFigure("precision_recall", "Precision-recall curves", alt, figure)
 
 
 @styled
 def reliability(
     p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str, uncalibrated: np.ndarray | None
-) -> Drawing:
+) -> ReportFigure:
     """Accuracy in each bin of confidence, and how many pictures are there; arguments as `draw_figures`, checked."""
     kinds = [("as served", p, BLUE, "o")]
     if uncalibrated is not None:
@@ -194,7 +198,7 @@ def reliability(
     errors = []
     for name, probabilities, color, marker in kinds:
         confidence, hit = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
-        ece = ExpectedCalibrationError(labels).score(probabilities, y)["ece"]
+        ece = expected_calibration_error(probabilities, y)
         errors.append(f"{ece:.3f} {name}")
         accuracy, mean = calibration_curve(hit, confidence, n_bins=ECE_BINS)
         filled = np.bincount(np.searchsorted(np.linspace(0, 1, ECE_BINS + 1)[1:-1], confidence), minlength=ECE_BINS)
@@ -207,11 +211,11 @@ def reliability(
     top.legend(loc="upper left")
     bottom.set(xlabel=f"confidence; points stand for {FEWEST} pictures or more", ylabel="pictures")
     alt = "Reliability diagram: accuracy against confidence. Expected calibration error: " + ", ".join(errors) + "."
-    return Drawing("reliability", "Reliability diagram", alt, figure)
+    return ReportFigure("reliability", "Reliability diagram", alt, figure)
 
 
 @styled
-def coverage(p: np.ndarray, y: np.ndarray, where: str) -> Drawing:
+def coverage(p: np.ndarray, y: np.ndarray, where: str) -> ReportFigure:
     """Accuracy on the share of pictures the model is surest of; arguments as `draw_figures`, checked."""
     confidence = p.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
@@ -239,7 +243,35 @@ def coverage(p: np.ndarray, y: np.ndarray, where: str) -> Drawing:
     axes.set_ylim(max(0.0, float(accuracy[shown].min()) - 0.2), 1.01)
     axes.xaxis.set_major_formatter("{x:.0%}")
     alt = "Accuracy against the share of pictures answered, the surest first. " + ", ".join(told) + "."
-    return Drawing("coverage", "Accuracy against coverage", alt, figure)
+    return ReportFigure("coverage", "Accuracy against coverage", alt, figure)
+
+
+@styled
+def robustness_figure(measured: Robustness) -> ReportFigure:
+    """Draw accuracy against severity, a panel for each corruption."""
+    clean = measured.clean.accuracy
+    where = f"{measured.head}, {measured.split}, {measured.images:,} images; dotted: the same images, clean"
+    figure, panels = new_figure(ROBUSTNESS_TITLE, where, 4.9, 2, 4, sharey=True)
+    strongest = []
+    for axes, (name, corruption) in zip(panels.flat, CORRUPTIONS.items(), strict=True):
+        accuracy = [row.accuracy for row in measured.rows if row.corruption == name]
+        axes.axhline(clean, color=MUTED, linestyle=":", linewidth=1.2)
+        axes.plot(accuracy, "o-", color=BLUE)
+        axes.set_xticks(range(len(accuracy)), [f"{severity:g}" for severity in corruption.severities])
+        axes.set(title=corruption.title, ylim=(0, 1), xlim=(-0.4, len(accuracy) - 0.6))
+        axes.set_xlabel(corruption.unit, fontsize=9)
+        axes.annotate(
+            f"{accuracy[-1]:.2f}",
+            (len(accuracy) - 1, accuracy[-1]),
+            (0, -17 if accuracy[-1] > 0.15 else 7),
+            textcoords="offset points",
+            ha="center",
+        )
+        strongest.append(f"{corruption.title.lower()} {accuracy[-1]:.3f}")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("accuracy")
+    alt = f"{ROBUSTNESS_TITLE}. Clean {clean:.3f}; at the highest severity: " + ", ".join(strongest) + "."
+    return ReportFigure("robustness", ROBUSTNESS_TITLE, alt, figure)
 
 
 def _class_lines(

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 
 from training.errors import ReportError
-from training.evaluation.metrics import softmax
-from training.reporting.plot_style import Drawing, new_figure, styled, write_figures
+from training.reporting.plot_style import ReportFigure, new_figure, styled, write_figures
 
 if TYPE_CHECKING:
     from training.evaluation.predictions import Predictions
@@ -43,7 +43,7 @@ def write_galleries(predictions: Predictions, folder: Path) -> None:
         predictions: what `training.evaluation.predictions.classify` gave.
         folder: made if need be; one that `check_unpublished` lets pass.
     """
-    p = softmax(predictions.logits[0])
+    p = softmax(predictions.logits[0], axis=1)
     best, labels = p.argmax(axis=1), predictions.labels
     hit = best == predictions.references
     confidence = p.max(axis=1)
@@ -67,7 +67,7 @@ def write_galleries(predictions: Predictions, folder: Path) -> None:
 @styled
 def _gallery(
     predictions: Predictions, name: str, title: str, rank: np.ndarray, caption: Callable[[int], str]
-) -> Drawing:
+) -> ReportFigure:
     """A row of pictures for each class, the lowest rank first; pictures of infinite rank are left out."""
     labels = predictions.labels
     figure, panels = new_figure(
@@ -82,4 +82,4 @@ def _gallery(
         for axes, row in zip(panels[c], rows, strict=False):
             axes.imshow(predictions.pictures[int(row)]["image"].convert("L"), cmap="gray", vmin=0, vmax=255)
             axes.set_title(caption(int(row)), fontsize=8, loc="center", pad=2)
-    return Drawing(name, title, f"{title}: photographs of faces.", figure, vector=False)
+    return ReportFigure(name, title, f"{title}: photographs of faces.", figure, vector=False)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from training.evaluation.results import FigureRecord
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -44,7 +46,7 @@ STYLE = {
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ReportFigure:
     """A finished figure.
 
     Attributes:
@@ -98,7 +100,7 @@ def new_figure(title: str, where: str, height: float, rows: int = 1, columns: in
 
 
 @styled
-def save(drawing: Drawing, path: Path) -> None:
+def save(drawing: ReportFigure, path: Path) -> None:
     """Write one file, its kind told by the suffix: .png at twice the card's resolution, or .svg."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -116,23 +118,22 @@ def save(drawing: Drawing, path: Path) -> None:
     Image.open(file).convert("RGB").quantize(128).save(path, optimize=True, pnginfo=info)
 
 
-def write_figures(drawings: Sequence[Drawing], folder: Path, root: Path) -> list[dict[str, str]]:
+def write_figures(figures: Sequence[ReportFigure], folder: Path, root: Path) -> list[FigureRecord]:
     """Write all figures into a folder, or, when one fails, none; others that are there stay.
 
     Args:
-        drawings: names differ.
+        figures: names differ.
         folder: made if need be.
         root: where the report lies.
 
     Returns:
-        For the report: `name`, `file` (the PNG as seen from `root`), `title` and `alt` of each; empty where `folder`
-        lies outside of `root`, since then no card may refer to it.
+        Their records for the report; none where `folder` lies outside of `root`, since then no card may refer to them.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        for drawing in drawings:
-            for suffix in (".png", ".svg") if drawing.vector else (".png",):
-                save(drawing, Path(scratch) / f"{drawing.name}{suffix}")
+        for figure in figures:
+            for suffix in (".png", ".svg") if figure.vector else (".png",):
+                save(figure, Path(scratch) / f"{figure.name}{suffix}")
         folder.mkdir(exist_ok=True)
         for file in Path(scratch).iterdir():
             file.replace(folder / file.name)
@@ -140,6 +141,5 @@ def write_figures(drawings: Sequence[Drawing], folder: Path, root: Path) -> list
         return []
     place = folder.relative_to(root)
     return [
-        {"name": d.name, "file": (place / f"{d.name}.png").as_posix(), "title": d.title, "alt": d.alt}
-        for d in drawings
+        FigureRecord(name=f.name, file=(place / f"{f.name}.png").as_posix(), title=f.title, alt=f.alt) for f in figures
     ]

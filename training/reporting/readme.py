@@ -7,13 +7,13 @@ writes the block between the two markers anew; run it after packaging or evaluat
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from training.card import place_of
-from training.errors import ReportError
+from training.errors import ReportError, command
 from training.files import write_text
-from training.reporting.report import format_cell, load_report
+from training.reporting.report import Report
+from training.reporting.tables import format_cell
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
@@ -31,12 +31,14 @@ def render_figures(models: Path) -> str:
     """
     lines = [f"| model, pictures | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
     for path in sorted(models.glob("*/report.json")):
-        report = load_report(path)
-        for result in report["results"]:
-            what = f"`{path.parent.name}` on {place_of(result, report['training']['dataset'])}"
-            what += ", with flips" if result["tta"] == "flip" else ""
-            what += ", without pictures seen in training" if result["subset"] == "unseen_pixels" else ""
-            cells = [f"{what} (n = {result['counts']['pictures']:,})"]
+        report = Report.load(path)
+        if report.training is None:
+            raise ReportError(f"{path}: expected the report of a packaged model, got one without training")
+        for result in report.results:
+            what = f"`{path.parent.name}` on {place_of(result, report.training)}"
+            what += ", with flips" if result.tta == "flip" else ""
+            what += ", without pictures seen in training" if result.subset == "unseen_pixels" else ""
+            cells = [f"{what} (n = {result.counts.images:,})"]
             cells += [format_cell(result, key) for key in COLUMNS]
             lines.append(f"| {' | '.join(cells)} |")
     if len(lines) == 2:
@@ -57,13 +59,11 @@ def with_block(readme: str, block: str, begin: str = BEGIN, end: str = END) -> s
     return f"{head}{begin}\n{block}\n{end}{tail}"
 
 
-def main() -> None:
+@command
+def main(argv: list[str] | None = None) -> None:
     """Write the block."""
     readme = ROOT / "README.md"
-    try:
-        write_text(with_block(readme.read_text(encoding="utf-8"), render_figures(ROOT / "model_card")), readme)
-    except ReportError as error:
-        sys.exit(f"error: {error}")
+    write_text(with_block(readme.read_text(encoding="utf-8"), render_figures(ROOT / "model_card")), readme)
 
 
 if __name__ == "__main__":

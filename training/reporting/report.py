@@ -1,117 +1,441 @@
 """`report.json`: the one file that every published number comes from.
 
-    {
-      "schema_version": 1,
-      "model":       name, revision, architecture, parameters, weights_sha256, weights_bytes
-      "results":     one entry per {head, split, tta, subset}: labels, dataset, counts, metrics, intervals, warnings,
-                     and for the benchmark itself figures (name, file, title, alt) and, if asked for, subgroups
-      "robustness":  head, split, pictures, metrics unspoilt, one row per corruption and strength    (if asked for)
-      "calibration": temperature and bias by label, and metrics before and after them   (packaged models)
-      "data":        how noisy the labels are, how many pictures occur twice, ...       (packaged models)
-      "example":     a picture of the package, and what the model says of it            (packaged models)
-      "training":    the run that made the weights, with its recipe                     (packaged models)
-      "onnx":        one entry per way to run the model, see `training.export.Variant`  (exported packages)
-      "environment": library versions and device of the evaluation
-    }
+    report = Report.load("model_card/fer2013/report.json")
+    report.results[0].metrics.accuracy
 
-`tta` is "none" or "flip"; `subset` is "all" (the benchmark as it is defined) or "unseen_pixels" (without pictures
-whose exact pixels occur in train). Metrics are in 0-1, nll and vote_cross_entropy in nats; null means undefined, and
-`warnings` says why.
+The classes here and in `training.evaluation.results` are the schema: nothing else describes it. Every class refuses
+unknown names, wrong types and values out of range. Shares and metrics are in 0-1, durations in seconds.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
+from collections.abc import Iterable
+from dataclasses import field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from training.errors import ReportError
-from training.files import write_text
+from training.evaluation.results import (
+    CONFIG,
+    Calibration,
+    Count,
+    FigureRecord,
+    Intervals,
+    Metrics,
+    Positive,
+    Robustness,
+    Share,
+    Subgroups,
+)
+from training.files import sha256_of, write_text
+from training.reporting.schema_1 import upgrade
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[2] = 2
+REPORT_FILE = "report.json"
+Tta = Literal["none", "flip"]
+Subset = Literal["all", "unseen_pixels"]
 KEYS = ("head", "split", "tta", "subset")
 LIBRARIES = ("torch", "transformers", "datasets", "evaluate", "scikit-learn", "numpy", "pillow")
 
 
-def load_report(path: str | Path) -> dict[str, Any]:
-    """Read a report.
+@dataclass(frozen=True, config=CONFIG)
+class ModelInfo:
+    """Which weights the report is about.
+
+    Attributes:
+        name: Hub id or folder.
+        revision: commit on the Hub; None for a folder.
+        architecture: class of transformers.
+        parameters: number of learnt values.
+        weights_sha256: hex digest of model.safetensors.
+        weights_bytes: its size.
+        sees_luma_only: whether colors make no difference, since it was trained on one channel.
+    """
+
+    name: str
+    revision: str | None
+    architecture: str
+    parameters: Count
+    weights_sha256: str
+    weights_bytes: Count
+    sees_luma_only: bool = False
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Environment:
+    """What the numbers were computed with.
+
+    Attributes:
+        versions: of Python and the libraries that decide the numbers, by name.
+        device: of torch, such as "cpu" or "cuda:0".
+    """
+
+    versions: dict[str, str]
+    device: str
+
+
+@dataclass(frozen=True, config=CONFIG)
+class SplitInfo:
+    """The exact data of one split.
+
+    Attributes:
+        source: Hub id, or name of the local file or folder.
+        revision: commit, or "sha256:..." of a local file or folder.
+        rows: number of images.
+        fingerprint: hash of pixels and labels in order, the same on every machine.
+        dropped: number of bad rows left out of the dataset, by reason.
+        reference: "label" of the dataset, or "FER+ majority" of the votes.
+    """
+
+    source: str
+    revision: str | None
+    rows: Count
+    fingerprint: str
+    dropped: dict[str, Count] = field(default_factory=dict)
+    reference: str = "label"
+
+
+@dataclass(frozen=True, config=CONFIG)
+class RunData:
+    """The exact data of a training run, as `SplitInfo` with rows and fingerprint by split."""
+
+    source: str
+    revision: str | None
+    rows: dict[str, Count]
+    fingerprint: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, Count] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Counts:
+    """Images of a split.
+
+    Attributes:
+        images: measured.
+        left_out: not measured, for the reasons that the warnings give.
+    """
+
+    images: Count
+    left_out: Count
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Result:
+    """One measurement; a report has at most one of the same `KEYS`.
+
+    Attributes:
+        head: "fer2013", or "ferplus" measured against the majority of the votes.
+        split: of the dataset; "all" for the whole of it.
+        tta: test-time augmentation, "none", or "flip" for the mean of image and mirror image.
+        subset: "all", the benchmark as it is defined, or "unseen_pixels", without images whose exact pixels occur in
+            train.
+        labels: names of the C classes in the order of the confusion matrix.
+        dataset: what was measured on.
+        counts: of images.
+        metrics: as measured.
+        intervals: 95 %, bootstrap over images.
+        warnings: what is undefined or left out and why, a sentence each.
+        seconds: reading and classifying took.
+        date: ISO 8601, UTC.
+        figures: plots of this result.
+        subgroups: metrics by group; None where not asked for.
+    """
+
+    head: str
+    split: str
+    tta: Tta
+    subset: Subset
+    labels: list[str]
+    dataset: SplitInfo
+    counts: Counts
+    metrics: Metrics
+    intervals: Intervals
+    warnings: list[str]
+    seconds: Positive
+    date: str
+    figures: list[FigureRecord] = field(default_factory=list)
+    subgroups: Subgroups | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What sets this result apart from the others of a report, see `KEYS`."""
+        return tuple(getattr(self, name) for name in KEYS)
+
+
+@dataclass(frozen=True, config=CONFIG)
+class VoteAgreement:
+    """How far the ten annotators of FER+ agree, see `training.data.statistics`.
+
+    Attributes:
+        majority: number of images with a majority by the published rule.
+        agreement: 0-1, mean share of the votes of an image that went to the most frequent answer.
+        same_label: 0-1, share of images with a majority whose label is the same; None where no image has one.
+    """
+
+    majority: Count
+    agreement: Share
+    same_label: Share | None
+
+
+@dataclass(frozen=True, config=CONFIG)
+class DataLimits:
+    """What is known about the quality of a dataset, see `training.data.statistics`.
+
+    Attributes:
+        split: that was examined.
+        images: number of images in it.
+        grayscale: number of images with three equal channels.
+        sizes: the most frequent sizes, "48 x 48" pixels -> number of images.
+        seen_in_train: number of images whose exact pixels occur in train; None without train.
+        relabeled: number of those with another label there; None without train.
+        votes: None where the dataset has no votes.
+    """
+
+    split: str
+    images: Count
+    grayscale: Count
+    sizes: dict[str, Count]
+    seen_in_train: Count | None = None
+    relabeled: Count | None = None
+    votes: VoteAgreement | None = None
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Score:
+    """What `pipeline` says: a label and its probability, 0-1."""
+
+    label: str
+    score: Share
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Example:
+    """An image in the package, and what the model says of it.
+
+    Attributes:
+        file: path within the package.
+        title: what it shows, and its license.
+        scores: of all classes, highest first.
+    """
+
+    file: str
+    title: str
+    scores: list[Score]
+
+
+@dataclass(frozen=True, config=CONFIG)
+class RunRecord:
+    """A training run.
+
+    Attributes:
+        commit: of the code; ends in "-dirty" where files had changed; None where unknown.
+        seed: of the run.
+        epochs: that were trained.
+        seconds: wall-clock time.
+        device: of torch.
+        versions: of the libraries, by name.
+        dataset: what was trained on.
+        recipe: arguments of `training.train`, under the names they had then.
+        base_model: Hub id that the first stage started from; None for a start from scratch or from a local folder.
+        cpu_seconds: processor time over all cores; None where it was not measured or tells little (GPUs, several
+            processes).
+        earlier: runs that this one started from or was taught by, by folder, the earliest first.
+        figures: plots of the run.
+    """
+
+    commit: str | None
+    seed: int
+    epochs: Positive
+    seconds: Positive
+    device: str
+    versions: dict[str, str]
+    dataset: RunData
+    recipe: dict[str, Any]
+    base_model: str | None = None
+    cpu_seconds: Positive | None = None
+    earlier: dict[str, RunRecord] = field(default_factory=dict)
+    figures: list[FigureRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True, config=CONFIG)
+class OnnxVariant:
+    """One way to run the model, measured on the validation split at export.
+
+    Attributes:
+        name: of the file.
+        megabytes: its size, in millions of bytes.
+        accuracy: 0-1.
+        agreement: 0-1, share of images with the same label as the variant that it was made from.
+        latency_ms: median milliseconds for one image alone, from pixels to logits.
+        batch_latency_ms: median milliseconds for each image of a batch.
+    """
+
+    name: str
+    megabytes: Positive
+    accuracy: Share
+    agreement: Share
+    latency_ms: Positive
+    batch_latency_ms: Positive
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Report:
+    """All that was measured of one model.
+
+    Attributes:
+        model: which weights.
+        results: one entry for each head, split, test-time augmentation and subset.
+        environment: of the latest evaluation.
+        calibration, data, example, training: what packaging adds; None for a report of `training.evaluate` alone.
+        robustness: metrics under corruptions; None where not asked for.
+        onnx: ways to run the model; empty where it was not exported.
+        files: SHA-256 hex digest of every file of the package but report.json, by POSIX path within the package;
+            empty where there is no package, or one older than schema 2.
+        schema_version: of this class.
+    """
+
+    model: ModelInfo
+    results: list[Result]
+    environment: Environment
+    calibration: Calibration | None = None
+    data: DataLimits | None = None
+    example: Example | None = None
+    training: RunRecord | None = None
+    robustness: Robustness | None = None
+    onnx: list[OnnxVariant] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    schema_version: Literal[2] = SCHEMA_VERSION
+
+    @classmethod
+    def load(cls, path: str | Path) -> Report:
+        """Read a report of this schema or of schema 1.
+
+        Raises:
+            ReportError: the file is missing, not JSON, of another schema, or a field is unknown, missing, of a wrong
+                type or out of range; the message names every such field.
+        """
+        try:
+            found = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ReportError(f"expected a report at {path}, got: {error}; run training.evaluate first") from error
+        schema = found.get("schema_version") if isinstance(found, dict) else None
+        if schema not in (1, SCHEMA_VERSION):
+            raise ReportError(
+                f"{path}: expected schema_version {SCHEMA_VERSION} or 1, got {schema}; evaluate the model again"
+            )
+        try:
+            if schema == 1:
+                found = upgrade(found)
+            # As JSON, where a list may stand for a tuple and nothing else for anything else.
+            return TypeAdapter(cls).validate_json(json.dumps(found), strict=True)
+        except ValidationError as error:
+            raise ReportError(f"{path}: {_problems(error)}") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write the report whole or not at all, with absolute paths cut to their last part."""
+        write_json(self, path)
+
+    def find(self, *, head: str, split: str, tta: str = "none", subset: str = "all") -> Result | None:
+        """Return the result of these keys, or None."""
+        return next((result for result in self.results if result.key == (head, split, tta, subset)), None)
+
+    def merged_with(self, new: Report) -> Report:
+        """Return the new report plus what this one has beyond it, if both are about the same weights; else the new.
+
+        So a report collects splits, heads and test-time augmentations that are measured one after the other.
+        """
+        if self.model.weights_sha256 != new.model.weights_sha256:
+            return new
+        replaced = {result.key for result in new.results}
+        kept = [result for result in self.results if result.key not in replaced]
+        given = {item.name: getattr(new, item.name) for item in dataclasses.fields(new)}
+        changes = {name: value for name, value in given.items() if value}
+        return dataclasses.replace(self, **changes | {"model": self.model, "results": kept + new.results})
+
+    def with_files(self, folder: Path, changed: Iterable[Path] | None = None) -> Report:
+        """Return a copy with the checksums of a package.
+
+        Args:
+            folder: the package.
+            changed: files in it whose entries to renew; a report without checksums stays without. None: every file
+                but report.json and what lies under hidden names.
+        """
+        if changed is None:
+            paths = sorted(path for path in folder.rglob("*") if path.is_file())
+            names = [path.relative_to(folder) for path in paths]
+            visible = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+            return dataclasses.replace(
+                self, files={name.as_posix(): sha256_of(folder / name) for name in visible if str(name) != REPORT_FILE}
+            )
+        if not self.files:
+            return self
+        sums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in changed}
+        return dataclasses.replace(self, files=dict(sorted((self.files | sums).items())))
+
+
+def record_changes(folder: Path, changed: Iterable[Path]) -> None:
+    """Renew the checksums of changed files in the report of a package; a report without checksums stays as it is.
+
+    Args:
+        folder: the package, perhaps without a report.
+        changed: files in it.
 
     Raises:
-        ReportError: if the file is missing, not JSON, or of a schema version this code does not know.
+        ReportError: there is a report that cannot be used.
     """
-    try:
-        report = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReportError(f"expected a report at {path}, got: {error}; run training.evaluate first") from error
-    found = report.get("schema_version") if isinstance(report, dict) else None
-    if found != SCHEMA_VERSION:
-        raise ReportError(f"{path}: expected schema_version {SCHEMA_VERSION}, got {found}; evaluate the model again")
-    return report
+    path = folder / REPORT_FILE
+    if path.exists() and (report := Report.load(path)).files:
+        report.with_files(folder, changed).save(path)
 
 
-def write_report(report: dict[str, Any], path: str | Path) -> None:
-    """Write a report whole or not at all, without the folders of the machine it was made on."""
-    write_text(json.dumps(publishable(report), indent=1, allow_nan=False) + "\n", path)
+def write_json(value: Any, path: str | Path) -> None:
+    """Write a dataclass or JSON value whole or not at all, without the folders of the machine it was made on."""
+    plain = publishable(TypeAdapter(type(value)).dump_python(value, mode="json"))
+    write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n", path)
 
 
-def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The new report plus what the old one has beyond it, if both are about the same weights; else the new one.
-
-    So a report collects splits, heads and test-time augmentations that were measured one after the other.
-    """
-    if old["model"]["weights_sha256"] != new["model"]["weights_sha256"]:
-        return new
-    replaced = {tuple(result[key] for key in KEYS) for result in new["results"]}
-    kept = [result for result in old["results"] if tuple(result[key] for key in KEYS) not in replaced]
-    return {**old, **new, "model": old["model"], "results": kept + new["results"]}
-
-
-def check_same_pictures(output: Path, *, split: str, head: str, dataset: dict[str, Any]) -> None:
-    """Refuse, before the work, to mix results on other pictures or against other labels into a report.
+def check_same_images(output: Path, *, split: str, head: str, dataset: SplitInfo) -> None:
+    """Refuse, before the work, to mix results on other images or against other labels into a report.
 
     Args:
         output: the report that results are about to be merged into; it need not exist.
         split: the split about to be measured.
         head: the head about to be measured.
-        dataset: the split's provenance, with a `fingerprint` and a `reference`.
+        dataset: of the split.
 
     Raises:
-        ReportError: the report's results of that split are about other pictures, or those of that head, too, were
+        ReportError: the report's results of that split are about other images, or those of that head, too, were
             measured against something else.
     """
-    for result in load_report(output)["results"] if output.exists() else []:
-        there = result["dataset"]
-        if result["split"] == split and there["fingerprint"] != dataset["fingerprint"]:
+    for result in Report.load(output).results if output.exists() else []:
+        there = result.dataset
+        if result.split == split and there.fingerprint != dataset.fingerprint:
             raise ReportError(
-                f"{output} holds results on {split} of {there['source']} ({there['rows']} pictures); these are other "
-                f"pictures, from {dataset['source']} ({dataset['rows']}). Give --output another file."
+                f"{output} holds results on {split} of {there.source} ({there.rows} images); these are other "
+                f"images, from {dataset.source} ({dataset.rows}). Give --output another file."
             )
-        before = there.get("reference", "label")
-        if (result["split"], result["head"]) == (split, head) and before != dataset["reference"]:
+        if (result.split, result.head) == (split, head) and there.reference != dataset.reference:
             raise ReportError(
-                f"{output} holds results of the head {head} on {split} against the {before}; these would be against "
-                f"the {dataset['reference']}. Use --ferplus as before, or give --output another file."
+                f"{output} holds results of the head {head} on {split} against the {there.reference}; these would be "
+                f"against the {dataset.reference}. Use --ferplus as before, or give --output another file."
             )
-
-
-def find_result(
-    report: dict[str, Any], *, head: str, split: str, tta: str = "none", subset: str = "all"
-) -> dict[str, Any] | None:
-    """The one result of these keys, or None."""
-    wanted = (head, split, tta, subset)
-    return next((r for r in report["results"] if tuple(r[key] for key in KEYS) == wanted), None)
 
 
 def library_versions() -> dict[str, str]:
-    """Python and the libraries that decide the numbers."""
+    """Return the versions of Python and of the libraries that decide the numbers."""
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 def publishable(value: Any) -> Any:
-    """The same JSON value with absolute paths cut to their last part."""
+    """Return the same JSON value with absolute paths cut to their last part."""
     if isinstance(value, dict):
         return {key: publishable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -121,29 +445,12 @@ def publishable(value: Any) -> Any:
     return value
 
 
-def format_cell(result: dict[str, Any], metric: str) -> str:
-    """A metric of a result for a table, with its 95 % interval where there is one."""
-    value, interval = result["metrics"][metric], result["intervals"][metric]
-    text = "undefined" if value is None else f"{value:.3f}"
-    return f"{text} ({interval[0]:.3f}-{interval[1]:.3f})" if interval else text
-
-
-def format_table(results: list[dict[str, Any]]) -> str:
-    """Results for a terminal: headline metrics with 95 % intervals, then the classes of the first result."""
+def _problems(error: ValidationError) -> str:
+    """Say in one line what is wrong with which field."""
+    words = {"unexpected_keyword_argument": "unknown field", "missing": "missing field"}
     lines = []
-    for result in results:
-        where = f"{result['head']} · {result['split']} · tta {result['tta']} · {result['subset']}"
-        lines.append(f"{where} · {result['counts']['pictures']} pictures")
-        for name, interval in result["intervals"].items():
-            value = result["metrics"][name]
-            low_high = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
-            lines.append(f"  {name:<20}{'undefined' if value is None else f'{value:.4f}'}{low_high}")
-        lines += [f"  warning: {message}" for message in result["warnings"]] + [""]
-    columns = ("precision", "recall", "f1", "roc_auc", "support")
-    lines.append(f"{'':<12}" + "".join(f"{name:>11}" for name in columns))
-    metrics = results[0]["metrics"]
-    for label, row in metrics["per_class"].items():
-        values = [row["precision"], row["recall"], row["f1"], metrics["roc_auc_ovr"][label]]
-        cells = [f"{'-' if value is None else f'{value:.3f}':>11}" for value in values]
-        lines.append(f"{label:<12}" + "".join(cells) + f"{row['support']:>11}")
-    return "\n".join(lines)
+    for problem in error.errors(include_url=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        kind = words.get(problem["type"])
+        lines.append(f"{kind} {name}" if kind else f"{name}: {problem['msg']}, got {problem['input']!r}")
+    return "; ".join(lines)

@@ -11,8 +11,8 @@ def test_copies_in_train_and_their_labels_are_counted(csv_rows, tmp_path):
     train = [row for row in csv_rows if row[2] == USAGES["train"]][:2]
     copies = [[train[0][0], train[0][1], USAGES["validation"]], [(train[1][0] + 1) % 7, train[1][1], "PublicTest"]]
     found = data_limits(load_fer(write_csv(tmp_path / "fer2013.csv", csv_rows + copies)), "validation")
-    assert (found["pictures"], found["seen_in_train"], found["relabelled"]) == (16, 2, 1)
-    assert (found["greyscale"], found["sizes"]) == (16, {"48 x 48": 16})
+    assert (found["images"], found["seen_in_train"], found["relabeled"]) == (16, 2, 1)
+    assert (found["grayscale"], found["sizes"]) == (16, {"48 x 48": 16})
     assert "votes" not in found
 
 
@@ -38,5 +38,5 @@ def test_colour_and_sizes_are_told_apart(tmp_path):
             pixels = rng.integers(255, size=(side, 20, 3), dtype=np.uint8)
             Image.fromarray(pixels).convert(mode).save(file)
     found = data_limits(load_fer(tmp_path), "test")
-    assert (found["pictures"], found["greyscale"]) == (6, 2)
+    assert (found["images"], found["grayscale"]) == (6, 2)
     assert found["sizes"] == {"20 x 20": 4, "20 x 30": 2} and "seen_in_train" not in found

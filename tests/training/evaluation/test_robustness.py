@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from skimage.data import astronaut
@@ -6,8 +8,9 @@ from tests.support.tiny_run import make_run
 from training.data.load import load_fer
 from training.errors import EvaluationError
 from training.evaluation.predictions import classify
-from training.evaluation.robustness import CORRUPTIONS, robustness, robustness_figure
+from training.evaluation.robustness import CORRUPTIONS, robustness
 from training.network.build import load_model
+from training.reporting.figures import robustness_figure
 
 
 @pytest.fixture(scope="module")
@@ -19,25 +22,25 @@ def measured(tiny_csv, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_harm_grows_with_strength_and_keeps_the_format(name):
+def test_damage_grows_with_severity(name):
     face = astronaut()[62:182, 166:276]
     damage = []
-    for strength in CORRUPTIONS[name].strengths:
-        spoilt = CORRUPTIONS[name].spoil(face, strength, np.random.default_rng(0))
-        assert spoilt.shape == face.shape and spoilt.dtype == np.uint8
-        damage.append(np.abs(spoilt.astype(float) - face).mean())
+    for severity in CORRUPTIONS[name].severities:
+        corrupted = CORRUPTIONS[name].apply(face, severity, np.random.default_rng(0))
+        assert corrupted.shape == face.shape and corrupted.dtype == np.uint8
+        damage.append(np.abs(corrupted.astype(float) - face).mean())
     assert damage[0] > 0.5 and damage == sorted(damage)
 
 
-def test_table_has_every_strength_and_the_unspoilt(measured):
+def test_table_has_every_severity_and_the_clean(measured):
     _, predictions, table = measured
-    assert {(row["corruption"], row["strength"]) for row in table["rows"]} == {
-        (name, strength) for name, corruption in CORRUPTIONS.items() for strength in corruption.strengths
+    assert {(row.corruption, row.severity) for row in table.rows} == {
+        (name, severity) for name, corruption in CORRUPTIONS.items() for severity in corruption.severities
     }
     hits = predictions.logits[0].argmax(axis=1) == predictions.references
-    assert table["unspoilt"]["accuracy"] == pytest.approx(hits.mean())
-    assert (table["pictures"], table["head"], table["split"]) == (14, "fer2013", "validation")
-    assert len({row["balanced_accuracy"] for row in table["rows"]}) > 1  # the pictures did change
+    assert table.clean.accuracy == pytest.approx(hits.mean())
+    assert (table.images, table.head, table.split) == (14, "fer2013", "validation")
+    assert len({row.balanced_accuracy for row in table.rows}) > 1  # the pictures did change
 
 
 def test_seed_gives_the_same_table_again(measured):
@@ -47,13 +50,13 @@ def test_seed_gives_the_same_table_again(measured):
 
 def test_subset_is_drawn_and_counted(measured):
     model, predictions, _ = measured
-    assert robustness(*model, predictions, split="validation", count=5)["pictures"] == 5
+    assert robustness(*model, predictions, split="validation", count=5).images == 5
     with pytest.raises(EvaluationError, match="robustness_pictures: expected at least 1, got 0"):
         robustness(*model, predictions, split="validation", count=0)
 
 
-def test_figure_tells_the_strongest_harm(measured):
+def test_figure_names_the_highest_severity(measured):
     table = measured[2]
-    table["rows"][3]["accuracy"] = 0.123  # blur at its strongest
-    drawing = robustness_figure(table)
+    rows = [replace(row, accuracy=0.123) if n == 3 else row for n, row in enumerate(table.rows)]  # the strongest blur
+    drawing = robustness_figure(replace(table, rows=rows))
     assert len(drawing.figure.axes) == len(CORRUPTIONS) and "blur 0.123" in drawing.alt

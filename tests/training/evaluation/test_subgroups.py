@@ -1,5 +1,4 @@
 import csv
-import json
 
 import numpy as np
 import pytest
@@ -10,9 +9,11 @@ from tests.support.tiny_run import make_run
 from training.data.labels import EMOTIONS
 from training.data.load import load_fer
 from training.evaluate import main
+from training.evaluation.metrics import CORE
 from training.evaluation.predictions import classify
 from training.evaluation.subgroups import format_groups, group_names, measure_groups
 from training.network.build import load_model
+from training.reporting.report import Report
 
 
 def answers(references, hits, classes=3):
@@ -32,17 +33,18 @@ def two_groups():
 
 def test_metrics_per_group_and_gap(two_groups):
     p, y, groups, people = two_groups
-    found = measure_groups(p, y, ["x", "y", "z"], {"g": groups}, people)["columns"]["g"]
-    a, b = found["groups"]["a"], found["groups"]["b"]
-    assert (a["pictures"], a["people"], a["judged"]) == (40, 10, True)
-    assert (a["metrics"]["accuracy"], b["metrics"]["accuracy"]) == (0.75, 0.5)
-    assert a["metrics"]["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(y[:40], p[:40].argmax(1)))
+    found = measure_groups(p, y, ["x", "y", "z"], {"g": groups}, people).columns["g"]
+    a, b = found.groups["a"], found.groups["b"]
+    assert (a.images, a.people, a.judged) == (40, 10, True)
+    assert (a.metrics.accuracy, b.metrics.accuracy) == (0.75, 0.5)
+    assert a.metrics.balanced_accuracy == pytest.approx(balanced_accuracy_score(y[:40], p[:40].argmax(1)))
     for row in (a, b):
-        for name, (low, high) in row["intervals"].items():
-            assert low < row["metrics"][name] < high
-    gap = found["gaps"]["accuracy"]
-    assert (gap["highest"], gap["lowest"], gap["difference"]) == ("a", "b", 0.25)
-    assert found["warnings"] == []
+        for name in CORE:
+            low, high = getattr(row.intervals, name)
+            assert low < getattr(row.metrics, name) < high
+    gap = found.gaps["accuracy"]
+    assert (gap.highest, gap.lowest, gap.difference) == ("a", "b", 0.25)
+    assert found.warnings == []
 
 
 def test_people_are_resampled_not_their_pictures():
@@ -50,51 +52,50 @@ def test_people_are_resampled_not_their_pictures():
     people = np.arange(120) // 20  # six people, each always right or always wrong
     hits = people % 2 == 0
     of_people, of_pictures = (
-        measure_groups(answers(y, hits), y, ["x", "y", "z"], {"g": ["a"] * 120}, who)["columns"]["g"]["groups"]["a"]
+        measure_groups(answers(y, hits), y, ["x", "y", "z"], {"g": ["a"] * 120}, who).columns["g"].groups["a"]
         for who in (list(people), None)
     )
-    widths = [float(np.diff(row["intervals"]["accuracy"])[0]) for row in (of_people, of_pictures)]
+    widths = [float(np.diff(row.intervals.accuracy)[0]) for row in (of_people, of_pictures)]
     assert widths[0] > 2 * widths[1]
-    assert of_pictures["people"] is None
+    assert of_pictures.people is None
 
 
 def test_nothing_but_hits_is_no_certainty():
     y = np.arange(40) % 3
-    row = measure_groups(answers(y, y >= 0), y, ["x", "y", "z"], {"g": ["a"] * 40})["columns"]["g"]["groups"]["a"]
-    assert row["metrics"]["accuracy"] == 1 and row["intervals"]["accuracy"][0] < 0.95
-    assert row["intervals"]["balanced_accuracy"] is None
+    row = measure_groups(answers(y, y >= 0), y, ["x", "y", "z"], {"g": ["a"] * 40}).columns["g"].groups["a"]
+    assert row.metrics.accuracy == 1 and row.intervals.accuracy[0] < 0.95
+    assert row.intervals.balanced_accuracy is None
 
 
 def test_small_groups_are_named_and_kept_out_of_the_gap(two_groups):
     p, y, groups, people = two_groups
     groups[:5] = ["c"] * 5
     result = measure_groups(p, y, ["x", "y", "z"], {"g": groups, "h": [0] * 72 + [1] * 8}, people)
-    json.dumps(result, allow_nan=False)
-    small = result["columns"]["g"]["groups"]["c"]
-    assert not small["judged"] and small["intervals"] is None
-    assert "c" not in {result["columns"]["g"]["gaps"]["accuracy"][end] for end in ("highest", "lowest")}
-    assert "too small to judge: c" in result["columns"]["g"]["warnings"]
-    assert result["columns"]["h"]["gaps"] == {}
+    small = result.columns["g"].groups["c"]
+    assert not small.judged and small.intervals is None
+    assert "c" not in {result.columns["g"].gaps["accuracy"].highest, result.columns["g"].gaps["accuracy"].lowest}
+    assert "too small to judge: c" in result.columns["g"].warnings
+    assert result.columns["h"].gaps == {}
     assert (
         "fewer than two groups to compare by accuracy, balanced_accuracy, macro_f1: no gap"
-        in result["columns"]["h"]["warnings"]
+        in result.columns["h"].warnings
     )
     shown = format_groups(result)
-    assert "30 pictures" in shown and "too small to judge" in shown
+    assert "30 images" in shown and "too small to judge" in shown
 
 
 def test_many_pictures_of_few_people_are_too_small_a_group(two_groups):
     p, y, groups, _ = two_groups
-    found = measure_groups(p, y, ["x", "y", "z"], {"g": groups}, [n // 10 for n in range(80)])["columns"]["g"]
-    assert [(row["people"], row["judged"]) for row in found["groups"].values()] == [(4, False), (4, False)]
+    found = measure_groups(p, y, ["x", "y", "z"], {"g": groups}, [n // 10 for n in range(80)]).columns["g"]
+    assert [(row.people, row.judged) for row in found.groups.values()] == [(4, False), (4, False)]
 
 
 def test_means_over_other_classes_are_not_compared():
     y = np.r_[np.arange(60) % 3, np.arange(60) % 2]
     found = measure_groups(answers(y, np.arange(120) % 4 > 0), y, ["x", "y", "z"], {"g": ["a"] * 60 + ["b"] * 60})
-    column = found["columns"]["g"]
-    assert list(column["gaps"]) == ["accuracy"]
-    assert "b has no pictures of z: its means over classes are not compared" in column["warnings"]
+    column = found.columns["g"]
+    assert list(column.gaps) == ["accuracy"]
+    assert "b has no images of z: its means over classes are not compared" in column.warnings
 
 
 @pytest.mark.parametrize(
@@ -131,18 +132,18 @@ def test_per_person_set_end_to_end(run, tiny_people, tmp_path, capsys):
     output = tmp_path / "report.json"
     main([str(run), "--dataset", str(people), "--split", "all", "--group_by", "gender", "age", "country",
           "--output", str(output)])  # fmt: skip
-    result = json.loads(output.read_text())["results"][0]
-    assert result["counts"] == {"pictures": 84, "left_out": 12}
-    assert "12 pictures of contempt left out: the model has no such label" in result["warnings"]
-    columns = result["subgroups"]["columns"]
-    assert {name: row["pictures"] for name, row in columns["gender"]["groups"].items()} == {
+    result = Report.load(output).results[0]
+    assert (result.counts.images, result.counts.left_out) == (84, 12)
+    assert "12 images of contempt left out: the model has no such label" in result.warnings
+    columns = result.subgroups.columns
+    assert {name: row.images for name, row in columns["gender"].groups.items()} == {
         "MALE": 35, "FEMALE": 35, "unknown": 14,
     }  # fmt: skip
-    assert "14 pictures without a usable value counted as unknown" in columns["gender"]["warnings"]
-    assert columns["age"]["groups"]["18 to under 30"]["people"] == 10
-    assert not columns["age"]["groups"]["30 to under 45"]["judged"]
-    accuracy = columns["country"]["groups"]["JP"]["metrics"]["accuracy"]
-    assert accuracy == pytest.approx(result["metrics"]["accuracy"])
+    assert "14 images without a usable value counted as unknown" in columns["gender"].warnings
+    assert columns["age"].groups["18 to under 30"].people == 10
+    assert not columns["age"].groups["30 to under 45"].judged
+    accuracy = columns["country"].groups["JP"].metrics.accuracy
+    assert accuracy == pytest.approx(result.metrics.accuracy)
     shown = capsys.readouterr().out
     assert "largest gap in accuracy" in shown and "FEMALE" in shown
 

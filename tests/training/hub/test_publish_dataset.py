@@ -69,7 +69,7 @@ def test_card_and_shards(hub: HubServer, tiny_people: Path, monkeypatch: pytest.
     assert rows(load_fer(REPO, cache_dir=tmp_path)) == rows(load_fer(tiny_people))
 
 
-def test_again_uploads_nothing_and_fewer_shards_replace_more(
+def test_again_uploads_nothing_and_old_shards_go(
     hub: HubServer, tiny_people: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
@@ -82,7 +82,7 @@ def test_again_uploads_nothing_and_fewer_shards_replace_more(
     assert sum(name.startswith("data/train-") for name in hub.repos["dataset", REPO].files) == 1
 
 
-def test_upload_cut_in_the_middle_shows_nothing_and_goes_on(hub: HubServer, tiny_csv: Path) -> None:
+def test_broken_upload_shows_nothing_and_goes_on(hub: HubServer, tiny_csv: Path) -> None:
     hub.faults.append(Fault("/commit/", cut=True))
     with pytest.raises(SystemExit, match="run the same command again"):
         main([str(tiny_csv), "--repo_id", REPO])

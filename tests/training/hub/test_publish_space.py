@@ -9,11 +9,12 @@ from huggingface_hub import HfApi, SpaceCard
 
 from tests.support.hub_fixtures import Client, files_of
 from tests.support.hub_server import Fault, HubServer
+from training import publish
 from training.errors import PublishError
 from training.hub.sync import push
-from training.publish import main, space_files
+from training.publish_space import main, space_files
 
-ARGUMENTS = ["--space", "tester/space", "--model", "tester/faces"]
+ARGUMENTS = ["tester/space", "--model", "tester/faces"]
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +108,22 @@ def test_no_such_model(hub: HubServer, model_id: str) -> None:
     with pytest.raises(SystemExit, match="answered 404"):
         main([*ARGUMENTS[:-1], model_id])
     assert ("space", "tester/space") not in hub.repos
+
+
+def test_dry_run_without_a_connection(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.faults.append(Fault("", cut=True, times=999))
+    main([*ARGUMENTS, "--dry_run"])
+    said = capsys.readouterr().out
+    assert "FER_MODEL = tester/faces\n" in said and "the Hub was not asked" in said
+    with pytest.raises(SystemExit, match="broken off"):
+        main(ARGUMENTS)
+
+
+def test_the_old_option_names_the_new_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        publish.main(["--space", "tester/space", "--model", "tester/faces"])
+    said = "error: publish a Space with python -m training.publish_space tester/space --model USER/NAME\n"
+    assert capsys.readouterr().err == said
 
 
 def test_front_matter_of_another_kind(root: Path, tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def test_choices_that_fail_leave_what_was_served(repo: Repo, hub: HubServer, tmp
     assert len(models[REPO](astronaut())) == 1
 
 
-def test_app_ends_with_one_line_where_nothing_can_be_served(repo: Repo, start: Any) -> None:
+def test_nothing_to_serve_ends_with_one_line(repo: Repo, start: Any) -> None:
     config = json.loads(repo.files["config.json"])
     config["id2label"] = {str(i): f"thing {i}" for i in range(7)}
     config["label2id"] = {name: int(i) for i, name in config["id2label"].items()}

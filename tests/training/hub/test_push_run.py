@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.hub_server import Fault, HubServer
 from training import publish, publish_dataset
 from training.data.labels import EMOTIONS
 from training.data.load import load_fer
-from training.errors import DataError
+from training.errors import DataError, ReportError
 from training.train import main
 
 DATASET, REPO = "tester/fer", "tester/run"
@@ -59,7 +60,7 @@ def test_votes_in_another_order_are_refused(
         load_fer(local)
 
 
-def test_what_lands_is_a_package_without_a_token_in_any_log(
+def test_a_package_lands_and_no_log_has_the_token(
     dataset: str, hub: HubServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
@@ -99,15 +100,34 @@ def test_refused_before_the_training(
     assert "secret" not in str(caught.value) and not (run / "run.json").exists()
 
 
-def test_broken_push_leaves_the_package_and_says_how_to_go_on(
+def test_broken_push_says_how_to_go_on(
     tiny_csv: Path, hub: HubServer, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.package.package", lambda *_: package)  # its own tests build one
+    run = tmp_path / "run"
+    monkeypatch.setattr(  # its own tests build one
+        "training.hub.push_run.package", lambda *_: shutil.copytree(package, run / "package")
+    )
     hub.faults.append(Fault("/commit/", cut=True))
-    flags = ["--dataset", str(tiny_csv), "--output_dir", str(tmp_path / "run"), *TINY]
-    with pytest.raises(SystemExit, match=f"need not be repeated: python -m training.publish {package}") as caught:
+    flags = ["--dataset", str(tiny_csv), "--output_dir", str(run), *TINY]
+    with pytest.raises(SystemExit, match=f"need not be repeated: python -m training.publish {run}/package") as caught:
         main([*flags, "--push_to_hub", "true", "--hub_model_id", REPO, "--hub_private_repo", "true"])
     assert hub.repos["model", REPO].files.keys() == {".gitattributes"}
     publish.main(str(caught.value).rpartition("training.publish ")[2].split())
     assert hub.repos["model", REPO].private
     assert hub.repos["model", REPO].files["model.safetensors"] == (package / "model.safetensors").read_bytes()
+
+
+def test_a_run_that_cannot_be_packaged_is_kept(
+    tiny_csv: Path, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ReportError("no such report")
+
+    run = tmp_path / "run"
+    monkeypatch.setattr("training.hub.push_run.package", fail)
+    flags = ["--dataset", str(tiny_csv), "--output_dir", str(run), *TINY]
+    with pytest.raises(SystemExit) as caught:
+        main([*flags, "--push_to_hub", "true", "--hub_model_id", REPO])
+    for text in ("is trained, but not packaged: no such report", f"training.package {run} {run}/package --dataset"):
+        assert text in str(caught.value)
+    assert (run / "model.safetensors").is_file() and (run / "run.json").is_file()

@@ -4,12 +4,13 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
 from sklearn import metrics as sk
 
 from gradio_ui.recognition.palette import COLORS
 from training.data.labels import FERPLUS_EMOTIONS
 from training.errors import MetricError, ReportError
-from training.evaluation.metrics import compute, softmax
+from training.evaluation.metrics import compute
 from training.reporting.curves import curves, plot_curves, read_log
 from training.reporting.figures import coverage, draw_figures, reliability, roc_curves
 from training.reporting.plot_style import write_figures
@@ -21,7 +22,7 @@ NAMES = ["confusion_matrix", "per_class", "roc", "precision_recall", "reliabilit
 def sample(n=400, classes=8):
     rng = np.random.default_rng(0)
     y = rng.integers(classes, size=n)
-    return softmax(rng.normal(size=(n, len(LABELS))) + 1.5 * np.eye(len(LABELS))[y]), y
+    return softmax(rng.normal(size=(n, len(LABELS))) + 1.5 * np.eye(len(LABELS))[y], axis=1), y
 
 
 @pytest.fixture(scope="module")
@@ -35,25 +36,25 @@ def written(tmp_path_factory):
 
 def test_figures_are_light_legible_and_described(written):
     root, entries = written
-    assert [entry["name"] for entry in entries] == NAMES
+    assert [entry.name for entry in entries] == NAMES
     for entry in entries:
-        png = root / entry["file"]
+        png = root / entry.file
         picture = Image.open(png)
-        assert 1200 <= picture.width <= 1300 and picture.info["Description"] == entry["alt"]
+        assert 1200 <= picture.width <= 1300 and picture.info["Description"] == entry.alt
         assert picture.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
         svg = ElementTree.parse(png.with_suffix(".svg")).getroot()  # noqa: S314  (our own file)
-        assert svg.findtext("{http://www.w3.org/2000/svg}title") == entry["title"]
+        assert svg.findtext("{http://www.w3.org/2000/svg}title") == entry.title
         assert "<image" not in png.with_suffix(".svg").read_text()
         assert max(png.stat().st_size, png.with_suffix(".svg").stat().st_size) < 150_000
-        assert entry["title"] and not re.search(r"[\[\]]", entry["alt"])
+        assert entry.title and not re.search(r"[\[\]]", entry.alt)
 
 
 def test_texts_stay_inside_of_the_picture(written):
     root, entries = written
     for entry in entries:
-        grey = np.asarray(Image.open(root / entry["file"]).convert("L"))
+        grey = np.asarray(Image.open(root / entry.file).convert("L"))
         for edge in (grey[0], grey[-1], grey[:, 0]):
-            assert (edge == 255).all(), entry["name"]
+            assert (edge == 255).all(), entry.name
 
 
 def test_same_arrays_give_the_same_files(written, tmp_path):
@@ -68,7 +69,7 @@ def test_same_arrays_give_the_same_files(written, tmp_path):
 def test_numbers_are_those_of_the_report(written):
     _, entries = written
     p, y = sample()
-    alt = {entry["name"]: entry["alt"] for entry in entries}
+    alt = {entry.name: entry.alt for entry in entries}
     metrics = compute(p, y, LABELS)[0]
     for label, value in metrics["roc_auc_ovr"].items():
         assert f"{label} {value:.3f}" in alt["roc"]

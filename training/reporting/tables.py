@@ -1,0 +1,39 @@
+"""Results as text: a cell of a Markdown table, and tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from training.evaluation.metrics import HEADLINE
+from training.evaluation.results import Interval, Subgroup
+from training.reporting.report import Result
+
+
+def format_cell(result: Result | Subgroup, metric: str) -> str:
+    """Format a metric for a card, with its 95 % interval where there is one."""
+    value: float | None = getattr(result.metrics, metric)
+    interval: Interval | None = getattr(result.intervals, metric)
+    text = "undefined" if value is None else f"{value:.3f}"
+    return f"{text} ({interval[0]:.3f}-{interval[1]:.3f})" if interval else text
+
+
+def format_table(results: Sequence[Result]) -> str:
+    """Format results for a terminal: headline metrics with 95 % intervals, then the classes of the first result."""
+    lines = []
+    for result in results:
+        where = f"{result.head} · {result.split} · tta {result.tta} · {result.subset}"
+        lines.append(f"{where} · {result.counts.images} images")
+        votes = [] if result.metrics.vote_cross_entropy is None else ["vote_cross_entropy"]
+        for name in (*HEADLINE, *votes):
+            value, interval = getattr(result.metrics, name), getattr(result.intervals, name)
+            low_high = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
+            lines.append(f"  {name:<20}{'undefined' if value is None else f'{value:.4f}'}{low_high}")
+        lines += [f"  warning: {message}" for message in result.warnings] + [""]
+    columns = ("precision", "recall", "f1", "roc_auc", "support")
+    lines.append(f"{'':<12}" + "".join(f"{name:>11}" for name in columns))
+    metrics = results[0].metrics
+    for label, row in metrics.per_class.items():
+        values = [row.precision, row.recall, row.f1, metrics.roc_auc_ovr[label]]
+        cells = [f"{'-' if value is None else f'{value:.3f}':>11}" for value in values]
+        lines.append(f"{label:<12}" + "".join(cells) + f"{row.support:>11}")
+    return "\n".join(lines)
