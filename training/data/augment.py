@@ -29,12 +29,15 @@ class AugmentArguments:
     erase_max: float = field(default=0.375, metadata={"help": "Longest side of the erased box, share of the side."})
     mixup_alpha: float = field(default=0.0, metadata={"help": "Beta parameter of mixup; 0 switches it off."})
     cutmix_alpha: float = field(default=0.0, metadata={"help": "Beta parameter of CutMix; 0 switches it off."})
+    corrupt: float = field(
+        default=0.0, metadata={"help": "Share of the views that are corrupted, see training/data/corruptions.py."}
+    )
 
     def __post_init__(self) -> None:
         for item in fields(self):
             if getattr(self, item.name) < 0:
                 raise ValueError(f"{item.name}: expected 0 or more, got {getattr(self, item.name)}")
-        for name in ("flip", "erase", "contrast"):
+        for name in ("flip", "erase", "contrast", "corrupt"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name}: expected at most 1, got {getattr(self, name)}")
         if self.erase_min > self.erase_max:
@@ -64,12 +67,22 @@ def affine_maps(n: int, args: AugmentArguments, device: torch.device) -> torch.T
     )
 
 
+def box_masks(centers: torch.Tensor, sides: torch.Tensor, size: int) -> torch.Tensor:
+    """(n, 1, size, size) bool, true inside one box each.
+
+    Args:
+        centers, sides: (2, n, 1) in pixels: of rows, then of columns.
+        size: of the images, in pixels.
+    """
+    inside = (torch.arange(size, device=centers.device) + 0.5 - centers).abs() < sides / 2  # (2, n, size)
+    return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
+
+
 def random_boxes(n: int, size: int, low: float, high: float, device: torch.device) -> torch.Tensor:
     """(n, 1, size, size) bool, one random box each with sides between `low` and `high` of `size`."""
     sides = uniform(2 * n, low * size, high * size, device).view(2, n, 1)
-    centres = uniform(2 * n, 0, size, device).view(2, n, 1)
-    inside = (torch.arange(size, device=device) + 0.5 - centres).abs() < sides / 2  # (2, n, size): rows, columns
-    return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
+    centers = uniform(2 * n, 0, size, device).view(2, n, 1)
+    return box_masks(centers, sides, size)
 
 
 def augment(pixels: torch.Tensor, args: AugmentArguments, size: int) -> torch.Tensor:
@@ -123,8 +136,6 @@ def mix(images: torch.Tensor, args: AugmentArguments) -> tuple[torch.Tensor, tor
         weight = share.view(n, 1, 1, 1)
         return weight * images + (1 - weight) * images[partner], partner, share
     size = images.shape[-1]
-    side = (1 - share).sqrt().view(1, n, 1) * size
-    centres = uniform(2 * n, 0, size, device).view(2, n, 1)
-    inside = (torch.arange(size, device=device) + 0.5 - centres).abs() < side / 2
-    box = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
+    sides = (1 - share).sqrt().view(1, n, 1) * size
+    box = box_masks(uniform(2 * n, 0, size, device).view(2, n, 1), sides, size)
     return torch.where(box, images[partner], images), partner, 1 - box.float().mean(dim=(1, 2, 3))

@@ -18,6 +18,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import rotate_checkpoints
 
 from training.data.augment import AugmentArguments, augment, mix
+from training.data.corruptions import corrupt
 from training.data.labels import FERPLUS_EMOTIONS
 from training.data.torch_datasets import side
 from training.errors import RunError
@@ -137,7 +138,7 @@ class ExpressionTrainer(Trainer):
                 augment_args = self.training_augmentation()
                 images = augment(pixels, augment_args, self.training_size())
                 images, partner, share = mix(images, augment_args)
-                pixels = (images - self.mean) / self.std
+                pixels = (corrupt(images, augment_args.corrupt) - self.mean) / self.std  # teachers get `images`
         logits = model(pixel_values=pixels).logits.float()
 
         target = F.one_hot(labels, len(self.heads["fer2013"])).float()

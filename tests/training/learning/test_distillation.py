@@ -1,11 +1,13 @@
 """Teachers: their own size and channels, their average, and what is refused."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, Trainer
 
 from tests.training.test_train import run_tiny, weights
 from training.data.labels import EMOTIONS
@@ -79,6 +81,63 @@ def test_a_student_learns_from_its_teacher_alone(tiny_csv: Path, tmp_path: Path)
     assert student["eval_accuracy"] > 0.8
     recorded = json.loads((tmp_path / "student" / "run.json").read_text())["arguments"]["training"]
     assert recorded["teachers"] == [str(tmp_path / "teacher")]  # the card counts them
+
+
+def test_teachers_see_clean_and_students_corrupted(
+    tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import training.learning.trainer as module
+
+    once = "--num_train_epochs", 1, "--save_strategy", "no", "--load_best_model_at_end", "false"
+    run_tiny(tiny_csv, tmp_path / "teacher", *once)
+    augmented, corrupted, taught = [], [], []
+
+    def augment(*args: Any) -> torch.Tensor:
+        augmented.append(original_augment(*args))
+        return augmented[-1]
+
+    def corrupt(images: torch.Tensor, share: float) -> torch.Tensor:
+        assert share == 1
+        corrupted.append(original_corrupt(images, share))
+        return corrupted[-1]
+
+    def teach(self: Teachers, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        taught.append(images.clone())
+        return original_teach(self, images)
+
+    original_augment, original_corrupt, original_teach = module.augment, module.corrupt, Teachers.__call__
+    monkeypatch.setattr(module, "augment", augment)
+    monkeypatch.setattr(module, "corrupt", corrupt)
+    monkeypatch.setattr(Teachers, "__call__", teach)
+    monkeypatch.setattr(module.ExpressionTrainer, "training_step", seen_by_the_student(student := []))
+    run_tiny(tiny_csv, tmp_path / "student", *once, "--teachers", tmp_path / "teacher", "--corrupt", 1)
+    assert len(taught) == len(student) == 4
+    std, mean = statistics_of(tmp_path / "student")
+    for clean, spoken, hard, seen in zip(augmented, taught, corrupted, student, strict=True):
+        assert torch.equal(spoken, clean) and not torch.equal(hard, clean)
+        torch.testing.assert_close(seen * std + mean, hard, atol=1e-5, rtol=0)
+
+
+def seen_by_the_student(inputs: list[torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """A `training_step` that notes what the model is given."""
+    original = Trainer.training_step
+
+    def step(self: Trainer, model: PreTrainedModel, *args: Any) -> torch.Tensor:
+        hook = model.register_forward_pre_hook(
+            lambda _, __, given: inputs.append(given["pixel_values"]), with_kwargs=True
+        )
+        try:
+            return original(self, model, *args)
+        finally:
+            hook.remove()
+
+    return step
+
+
+def statistics_of(run: Path) -> tuple[float, float]:
+    """Standard deviation and mean of the image processor."""
+    saved = json.loads((run / "preprocessor_config.json").read_text())
+    return saved["image_std"][0], saved["image_mean"][0]
 
 
 def test_a_cnn_goes_on_from_a_checkpoint_bit_for_bit(tiny_csv: Path, tmp_path: Path) -> None:
