@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from gradio_ui.recognition.telemetry import disable_telemetry
+
+disable_telemetry()  # before any library that sends it is imported
+
 pytest_plugins = [
     "tests.support.app_fixtures",
     "tests.support.browser",

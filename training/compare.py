@@ -32,6 +32,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.hub import resolve_model
+from gradio_ui.recognition.onnx_session import import_onnxruntime
 from training.data.labels import LabelError, canonical_label
 from training.data.load import DataError, load_fer
 from training.evaluate import split_provenance
@@ -81,7 +82,7 @@ class OnnxClassifier(torch.nn.Module):
     def __init__(self, path: Path, config: PreTrainedConfig) -> None:
         super().__init__()
         try:
-            import onnxruntime
+            onnxruntime = import_onnxruntime()
             from onnxruntime.capi import onnxruntime_pybind11_state as status
         except ImportError:
             raise CompareError(f"{path}: expected onnxruntime to read it, got none; pip install onnxruntime") from None

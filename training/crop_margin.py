@@ -25,7 +25,6 @@ from tqdm.auto import tqdm
 from gradio_ui.recognition import (
     Classifier,
     Detector,
-    HaarDetector,
     crop_face,
     load_detector,
     read_image,
@@ -235,8 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = load_fer(options.dataset)[options.split].shuffle(seed=42)
     pictures = [read_image(image) for image in rows.select(range(min(options.n, len(rows))))["image"]]
 
-    detectors = {detector.name: detector for detector in (load_detector(path=options.detector), HaarDetector())}
-    results = [measure(classifier, detector, pictures) for detector in detectors.values()]
+    results = [measure(classifier, load_detector(options.detector), pictures)]
     sys.stdout.write("\n\n".join(str(result) for result in results) + "\n")
     if options.write:
         write_margins(source.folder, {result.detector: result.best.margin for result in results})

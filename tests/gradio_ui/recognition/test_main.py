@@ -31,7 +31,7 @@ def folder(tmp_path: Path, portrait: np.ndarray) -> Path:
 
 @pytest.fixture
 def run(model_folder: Path) -> Any:
-    return lambda *arguments: main([*map(str, arguments), "--model", str(model_folder), "--detector", "haar"])
+    return lambda *arguments: main([*map(str, arguments), "--model", str(model_folder), "--detector", "yunet"])
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
@@ -47,7 +47,7 @@ def test_a_folder_becomes_one_table(suffix: str, folder: Path, run: Any, tmp_pat
 
 
 def test_a_batch_gives_what_single_pictures_give(folder: Path, model_folder: Path) -> None:
-    recognizer = EmotionRecognizer.from_pretrained(model_folder, detector="haar")
+    recognizer = EmotionRecognizer.from_pretrained(model_folder, detector="yunet")
     paths = [folder / "a.jpg", folder / "notes.txt", folder / "empty.png", folder / "b.PNG"]
     first, error, none, last = recognizer.batch(paths)
     for path, result in ((paths[0], first), (paths[2], none), (paths[3], last)):
@@ -141,5 +141,5 @@ def test_wrong_options_are_refused(options: list[str], expected: str, capsys: py
 
 def test_missing_weights_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="error: "):
-        main(["a.jpg", "--out", str(tmp_path / "o.csv"), "--model", str(tmp_path / "none"), "--detector", "haar"])
+        main(["a.jpg", "--out", str(tmp_path / "o.csv"), "--model", str(tmp_path / "none"), "--detector", "yunet"])
     assert list(tmp_path.iterdir()) == []
