@@ -23,7 +23,7 @@ from .errors import JournalError, RecognitionError
 from .journal import Journal, Row
 from .recognizer import EmotionRecognizer
 from .tables import BOX, escape_cell, face_cells, face_columns, face_dict, printable, write_csv
-from .telemetry import disable_telemetry
+from .telemetry import disable_telemetry, keep_fonts_in_temp
 from .types import Recognition
 from .video import SUFFIXES as VIDEOS
 
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 if a file failed, 130 if it was interrupted."""
     options = parse_options(argv)
     disable_telemetry()
+    keep_fonts_in_temp()
     try:
         recognizer = EmotionRecognizer.from_pretrained(options.model, detector=options.detector)
         journal = Journal(options.out.with_name(f".{options.out.name}.progress"), _settings(recognizer, options))
