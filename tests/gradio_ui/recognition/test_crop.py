@@ -70,10 +70,14 @@ def test_how_near_the_eyes_may_be(portrait: np.ndarray, distance: float, turned:
     assert np.array_equal(crop_face(portrait, BOX, landmarks, 0.0), plain) is not turned
 
 
-def test_a_turned_crop_at_the_edge_repeats_it() -> None:
+@pytest.mark.parametrize("degrees", range(-55, 56, 10))
+def test_the_corners_of_a_turned_crop_are_filled(degrees: int) -> None:
+    """Rounding puts them up to a pixel beyond the patch that is turned."""
     frame = np.full((100, 100, 3), 200, np.uint8)
-    landmarks = np.array([[40, 30], [60, 45], [0, 0], [0, 0], [0, 0]], np.float32)
-    assert (crop_face(frame, np.array([0, 0, 100, 100]), landmarks, 0.2) == 200).all()
+    landmarks = np.full((5, 2), 40, np.float32)
+    landmarks[1] += 20 * np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+    for box in ([30, 30, 77, 77], [30, 30, 61, 61], [-20, -20, 60, 60]):
+        assert (crop_face(frame, np.array(box), landmarks, 0.0) == 200).all()
 
 
 def test_pixels_are_those_of_the_frame(portrait: np.ndarray) -> None:
