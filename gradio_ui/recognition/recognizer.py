@@ -54,7 +54,7 @@ class EmotionRecognizer:
 
         Raises:
             ModelError: the model cannot be found or served.
-            DetectorError: the detector that was asked for cannot be had.
+            DetectorError: the detector that was asked for cannot be loaded.
         """
         source = resolve_model(model, revision)
         if detector is None or isinstance(detector, (str, Path)):
@@ -63,7 +63,7 @@ class EmotionRecognizer:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The label names in the model's order."""
+        """Return the label names in the model's order."""
         return self.classifier.labels
 
     def __call__(self, picture: Picture, *, whole_picture: bool = False) -> Recognition:

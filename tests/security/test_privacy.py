@@ -67,19 +67,19 @@ class Observed:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def interrupt(self) -> None:
-        """Sends the program SIGINT, as Ctrl+C does."""
+        """Send the program SIGINT, as Ctrl+C does."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         traced = "strace" in str(self.process.args[0])  # type: ignore[index]
         os.kill(int(children.read_text().split()[0]) if traced else self.process.pid, signal.SIGINT)
 
     def hosts(self) -> set[str]:
-        """Every host it asked for or connected to, but this machine; a look-up counts as a host."""
+        """Return every host but this machine that it asked for or connected to; a look-up counts as a host."""
         found = {f"{address}:{port}" for port, address in ADDRESS.findall(self.log) if port != "0"}
         found |= {f"{host}:0" for host in re.findall(r"^connect python (\S+)$", self.log, re.MULTILINE)}
         return {host for host in found if not is_here(host)}
 
     def files(self) -> set[str]:
-        """Every file it wrote or meant to write outside temp and the Hub's cache."""
+        """Return every file it wrote, or tried to write, outside temp and the Hub's cache."""
         cache = self.home / ".cache" / "huggingface"
         written = {Path(path) for path in WRITTEN.findall(self.log)} if shutil.which("strace") else set()
         written |= {path for path in self.home.rglob("*") if path.is_file()}
@@ -88,7 +88,7 @@ class Observed:
 
 
 def is_here(host: str) -> bool:
-    """Whether an address is of this machine; port 53 is a look-up wherever the resolver is."""
+    """Return whether an address is of this machine; port 53 is a look-up, on whatever machine."""
     address, _, port = host.rpartition(":")
     try:
         return ipaddress.ip_address(address).is_loopback and port != "53"
@@ -97,13 +97,13 @@ def is_here(host: str) -> bool:
 
 
 def is_device(path: Path) -> bool:
-    """Whether a path is none of a file on a disk."""
+    """Return whether a path is a device rather than a file on a disk."""
     return path.is_absolute() and path.parts[1] in ("dev", "proc", "sys")
 
 
 @pytest.fixture
 def start(root: Path, tmp_path: Path) -> Callable[..., Observed]:
-    """Starts Python with these arguments in a clean environment and an empty home, under observation."""
+    """Start Python with these arguments in a clean environment and an empty home, under observation."""
 
     def run(*arguments: str, **environ: str) -> Observed:
         for name in ("home", "temp", "hook"):
@@ -133,7 +133,7 @@ def start(root: Path, tmp_path: Path) -> Callable[..., Observed]:
 
 
 def finished(observed: Observed, code: int = 0, seconds: float = 120) -> None:
-    """Waits for the end and asserts that nothing was asked of the network or left on the disk."""
+    """Wait for the end and assert that nothing was asked of the network or left on the disk."""
     output, _ = observed.process.communicate(timeout=seconds)
     assert observed.process.returncode == code, output
     assert observed.hosts() == set()
@@ -147,7 +147,7 @@ def post(url: str, content: bytes, kind: str = "application/json") -> Any:
 
 
 def use_the_page(url: str, portrait_file: Path) -> None:
-    """Loads the page, uploads a picture, recognises it, and sends one frame of a webcam."""
+    """Load the page, upload a picture, recognize it, and send one frame of a webcam."""
     with urllib.request.urlopen(f"{url}/", timeout=60) as page:
         assert b"gradio" in page.read()
     with urllib.request.urlopen(f"{url}/config", timeout=60) as answer:

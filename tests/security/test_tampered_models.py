@@ -22,7 +22,7 @@ CROP = [np.zeros((9, 9, 3), np.uint8)]
 
 
 def list_files(folder: Path, **report: Any) -> None:
-    """Writes a report.json that lists every other file of the folder."""
+    """Write a report.json that lists every other file of the folder."""
     files = {
         name: hashlib.sha256(path.read_bytes()).hexdigest()
         for name, path in files_of(folder).items()
@@ -53,7 +53,7 @@ def folder(original: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def change(folder: Path) -> Callable[..., Path]:
-    """Changes values of a JSON file; the report then lists what came of it, so that the values are what is refused."""
+    """Change values of a JSON file, and the report with it, so that the values are what is refused."""
 
     def write(file: str = "config.json", content: Any = None, **values: Any) -> Path:
         path = folder / file
@@ -65,7 +65,7 @@ def change(folder: Path) -> Callable[..., Path]:
 
 
 def flip(file: Path) -> None:
-    """Flips one bit in the middle of a file."""
+    """Flip one bit in the middle of a file."""
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
@@ -76,7 +76,7 @@ def backend_of(file: str) -> str:
 
 
 def refused(folder: Path, message: str, backends: tuple[str, ...] = ("auto", "torch", "onnxruntime")) -> None:
-    """Asserts that each backend refuses a folder in one sentence that names it."""
+    """Assert that each backend refuses a folder in one sentence that names it."""
     for backend in backends:
         with pytest.raises(ModelError, match=message) as end:
             Classifier.from_pretrained(resolve_model(folder).folder, backend=backend)

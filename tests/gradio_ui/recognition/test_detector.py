@@ -165,7 +165,7 @@ def copy_of(source: Path, folder: Path) -> Path:
 
 
 def find_in(folder: Path, home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Finds YuNet in a fresh process whose first packages are those in `folder`."""
+    """Find YuNet in a fresh process whose first packages are those in `folder`."""
     code = (
         f"import sys, time; sys.path.insert(0, {str(folder)!r}); import logging; logging.disable()\n"
         "from gradio_ui.recognition.detector import find_yunet; start = time.monotonic()\n"
