@@ -40,8 +40,6 @@ def build_demo(models: Models, settings: Settings) -> gr.Blocks:
             with gr.Column(min_width=240, visible=len(models.names) > 1):
                 choice = gr.Dropdown(models.names, value=models.default, label="Model", elem_id="model")
         notice = gr.HTML(model_notice(models, models.default), apply_default_css=False, elem_id="model-notice")
-        if simple := models[models.default].detector.notice:
-            gr.HTML(charts.message("warning", "Simple face detector in use", simple), apply_default_css=False)
         with gr.Tabs(overflow_behavior="wrap"):  # on a phone the menu would hide most of them
             with gr.Tab("Image", id="image"):
                 image_tab(models, model, settings)

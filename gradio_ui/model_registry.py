@@ -13,7 +13,7 @@ from threading import Lock
 from gradio_ui.recognition.detector import load_detector
 from gradio_ui.recognition.errors import HubUnreachableError, ModelError
 from gradio_ui.recognition.recognizer import EmotionRecognizer
-from gradio_ui.settings import DEFAULT_MODEL, DETECTORS, Settings, SettingsError
+from gradio_ui.settings import DEFAULT_MODEL, Settings, SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +71,7 @@ def load_models(settings: Settings) -> Models:
         ModelError: the first one cannot be loaded.
         DetectorError: the detector cannot be had.
     """
-    wanted = settings.detector
-    detector = load_detector(wanted) if wanted in DETECTORS else load_detector("yunet", wanted)
-    load = partial(EmotionRecognizer.from_pretrained, detector=detector)
+    load = partial(EmotionRecognizer.from_pretrained, detector=load_detector(settings.detector))
     loaders = {page_name(model): partial(load, model) for model in settings.models}
     if len(loaders) < len(settings.models):
         raise SettingsError(f"model: expected models of different names, got {', '.join(settings.models)}")

@@ -12,8 +12,6 @@ from pathlib import Path
 
 DEFAULT_MODEL = Path(__file__).resolve().parents[1] / "model_card" / "fer2013"
 
-DETECTORS = ("auto", "yunet", "haar")
-
 
 class SettingsError(ValueError):
     """A setting cannot be used; the message names it, says what was expected, and what to do."""
@@ -32,7 +30,7 @@ class Settings:
     Attributes:
         models: the checkpoints to choose from, the one to start with first: folders, or Hub ids "user/name" or
             "user/name@revision".
-        detector: "auto", "yunet", "haar" or the path of a YuNet .onnx file.
+        detector: what `recognition.load_detector` takes, which checks it; None leaves it to FER_DETECTOR.
         host: address to listen on; 0.0.0.0 is every address of the machine.
         port: TCP port, 1-65535.
         max_file_size: largest upload, as a number and a unit: "500mb".
@@ -43,7 +41,7 @@ class Settings:
     """
 
     models: tuple[str, ...] = field(default_factory=shipped_models)
-    detector: str = "auto"
+    detector: str | None = None
     host: str = "127.0.0.1"
     port: int = 7860
     max_file_size: str = "500mb"
@@ -53,10 +51,6 @@ class Settings:
         if not self.models or not all(self.models):
             raise SettingsError(
                 "model: expected folders or Hub ids such as user/name, separated by commas, got an empty text"
-            )
-        if self.detector not in DETECTORS and not Path(self.detector).is_file():
-            raise SettingsError(
-                f"detector: expected auto, yunet, haar or a YuNet .onnx file, got {self.detector!r}, which is no file"
             )
         if not self.host.strip():
             raise SettingsError("host: expected an address such as 127.0.0.1, got an empty text")
@@ -113,9 +107,8 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
     )
     add(
         "--detector",
-        default=environ.get("FER_DETECTOR") or default.detector,
-        metavar="auto|yunet|haar|FILE.onnx",
-        help="face detector; auto takes YuNet where it can be had, else Haar [FER_DETECTOR; default: auto]",
+        metavar="auto|yunet|whole|FILE.onnx",
+        help="face detector: YuNet (auto, yunet), a YuNet file, or none (whole) [FER_DETECTOR; default: auto]",
     )
     add(
         "--host",

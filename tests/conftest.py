@@ -8,6 +8,9 @@ import pytest
 # Beside other test processes, one thread each: more would only wait for one another. Read when PyTorch is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+from gradio_ui.recognition.telemetry import disable_telemetry
+
+disable_telemetry()  # before any library that sends it is imported
 
 pytest_plugins = [
     "tests.support.browser",  # first: the next one imports it, and then its assertions could not be rewritten

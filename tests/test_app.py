@@ -46,7 +46,7 @@ def test_taken_port_is_one_line(root: Path) -> None:
 
 def test_missing_weights_are_one_line(root: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    result = run_app(root, "--port", "7999", "--model", str(tmp_path), "--detector", "haar")
+    result = run_app(root, "--port", "7999", "--model", str(tmp_path), "--detector", "yunet")
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("error: ") and "model.safetensors" in result.stderr

@@ -33,7 +33,7 @@ def blocks(root: Path) -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def app(root: Path, gradio_files: Path) -> Iterator[str]:
     """The address of an app that serves the shipped model."""
-    for url in serve(EmotionRecognizer.from_pretrained(root / "model_card/fer2013", detector="haar")):
+    for url in serve(EmotionRecognizer.from_pretrained(root / "model_card/fer2013", detector="yunet")):
         yield url.rstrip("/")
 
 

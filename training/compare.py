@@ -33,6 +33,7 @@ from transformers import (
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from gradio_ui.recognition.hub import resolve_model
+from gradio_ui.recognition.onnx_session import import_onnxruntime
 from training.data.labels import canonical_label
 from training.data.load import load_fer
 from training.errors import CompareError, EvaluationError, LabelError, command
@@ -77,7 +78,7 @@ class OnnxClassifier(torch.nn.Module):
     def __init__(self, path: Path, config: PreTrainedConfig) -> None:
         super().__init__()
         try:
-            import onnxruntime
+            onnxruntime = import_onnxruntime()
             from onnxruntime.capi import onnxruntime_pybind11_state as status
         except ImportError:
             raise CompareError(f"{path}: expected onnxruntime to read it, got none; pip install onnxruntime") from None

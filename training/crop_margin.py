@@ -235,7 +235,7 @@ def main(argv: list[str] | None = None) -> None:
         raise EvaluationError(f"expected --split to be one of {', '.join(data)}, got {options.split!r}")
     rows = data[options.split].shuffle(seed=42)
     images = [read_image(image) for image in rows.select(range(min(options.n, len(rows))))["image"]]
-    detector = load_detector("yunet", options.detector)
+    detector = load_detector(options.detector or "yunet")
     result = measure(Classifier.from_pretrained(source.folder), detector, images)
     sys.stdout.write(f"{result}\n")
     if options.write:

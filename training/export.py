@@ -28,6 +28,7 @@ from transformers.image_utils import load_image
 from gradio_ui.recognition.backends import ONNX_FILE, Backend, OnnxBackend, TorchBackend
 from gradio_ui.recognition.classifier import labels_of
 from gradio_ui.recognition.hub import resolve_model
+from gradio_ui.recognition.onnx_session import import_onnxruntime
 from training.card import write_card
 from training.data.load import load_fer
 from training.errors import ExportError, command
@@ -105,6 +106,7 @@ def quantize(
         op_types, per_channel, unsigned: what is in int8, whether each output channel of a weight has its own scale,
             and whether activations are uint8; `tests.benchmarks.export_trials` compares these.
     """
+    import_onnxruntime()  # without its telemetry
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

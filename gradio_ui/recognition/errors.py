@@ -1,4 +1,4 @@
-"""Every exception the recognition engine raises on purpose.
+"""Every exception that the recognition engine raises on purpose.
 
 Each message says what was expected, what came, and what to do next, so a caller may show it to a person as it is.
 """
@@ -9,24 +9,28 @@ class RecognitionError(Exception):
 
 
 class ImageError(RecognitionError, ValueError):
-    """A picture cannot be used: unreadable, truncated, empty, of an unknown format, or larger than the limit."""
+    """An image cannot be used: unreadable, truncated, empty, of an unknown format, or larger than the limit."""
 
 
 class VideoError(RecognitionError, ValueError):
-    """A video cannot be used: missing, empty, no video, without pictures, damaged from the start, or over a limit."""
+    """A video cannot be used: missing, empty, no video, without frames, damaged from the start, or over a limit."""
 
 
 class ModelError(RecognitionError):
-    """A model cannot be served: not found, no access, incomplete, or not an expression classifier."""
+    """A model cannot be served: not found, no access, incomplete, altered, or not an expression classifier."""
 
 
 class HubUnreachableError(ModelError):
-    """The Hub gives no answer, or breaks off, and its cache does not hold the model; other weights may stand in."""
+    """The Hub does not answer, or the download fails, and its cache lacks the model; other weights may stand in."""
 
 
 class DetectorError(RecognitionError):
-    """The face detector that was asked for cannot be had: its file is missing, corrupt or of another kind."""
+    """The face detector that was asked for cannot be loaded: its file is missing, corrupt or of another kind."""
 
 
 class SaliencyError(RecognitionError):
-    """A map of where the model looked cannot be made: a model of another kind or backend, or an unknown label."""
+    """A saliency map cannot be made: a model of another kind, an unknown label, or no such face."""
+
+
+class JournalError(RecognitionError):
+    """The command line cannot continue: its journal is another file, or cannot be read or written."""

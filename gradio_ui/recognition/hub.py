@@ -1,4 +1,4 @@
-"""A model id of the Hub, or a folder -> a local folder with everything a recognizer needs."""
+"""A Hub id or a folder -> a complete local folder, pinned to a commit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import HubUnreachableError, ModelError
+from .telemetry import disable_telemetry
 
 REQUIRED = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -37,14 +38,8 @@ class ModelSource:
     notice: str = ""
 
 
-def model_name(folder: Path) -> str:
-    """What to call a model folder: its Hub id where it lies in the Hub's cache, otherwise the folder's own name."""
-    kind, *parts = folder.parents[1].name.split("--") if folder.parent.name == "snapshots" else [""]
-    return "/".join(parts) if kind == "models" else folder.name
-
-
 def resolve_model(model: str | Path, revision: str | None = None) -> ModelSource:
-    """Finds a model and makes sure it is complete.
+    """Find a model and make sure it is complete.
 
     Args:
         model: a folder, or a Hub id "user/name", also "user/name@revision". A folder that exists wins.
@@ -64,7 +59,8 @@ def resolve_model(model: str | Path, revision: str | None = None) -> ModelSource
 
 
 def _from_hub(model_id: str, revision: str | None) -> ModelSource:
-    """The Hub's answer; where it gives none, what a former answer left in the cache."""
+    """Ask the Hub; where it does not answer, take what an earlier answer left in its cache."""
+    disable_telemetry()
     try:
         folder = _download(model_id, _find_commit(model_id, revision))
         notice = ""
@@ -147,9 +143,9 @@ def _gated(model_id: str) -> ModelError:
 
 
 def _verify(folder: Path, model_id: str) -> None:
-    """Compares each file with its checksum at the Hub, which names it in the cache: SHA-256 of LFS files, else git's.
+    """Compare each file with the Hub's checksum, which is its name in the cache: SHA-256 of LFS files, else git's.
 
-    A damaged file is dropped from the cache, or it would be taken for whole for ever.
+    A damaged file is removed from the cache, so that the next start downloads it again.
     """
     from huggingface_hub.utils.sha import git_hash
 
@@ -165,12 +161,12 @@ def _verify(folder: Path, model_id: str) -> None:
             link.unlink()
             raise ModelError(
                 f"{link.name} of {model_id} is damaged: expected the checksum {file.name[:12]}, got {found[:12]}. "
-                "It was dropped from the cache; load the model again to download it anew."
+                "It was removed from the cache; load the model again to download it again."
             )
 
 
 def _write_ref(folder: Path, revision: str) -> None:
-    """Notes in the Hub's cache which commit a branch or tag stands for, so that it is found without a network."""
+    """Record in the Hub's cache which commit a branch or tag stands for, so that it is found without a network."""
     if revision == folder.name:
         return
     ref = folder.parents[1] / "refs" / revision
@@ -193,6 +189,6 @@ def _complete(folder: Path, name: str | None = None) -> Path:
     for file in REQUIRED:
         try:
             json.loads((folder / file).read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{name or folder}: {file} is damaged ({error}). Package or download it again.") from None
     return folder

@@ -1,4 +1,4 @@
-"""Any picture a user may bring -> one RGB uint8 array, or one sentence that says why not."""
+"""Image reading: any file or array a user may bring -> one RGB uint8 array, or an error of one sentence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ACCEPTED = "a JPEG, PNG, WebP, BMP, TIFF or GIF file"
 
 
 def read_image(picture: Picture) -> np.ndarray:
-    """Reads a picture as it is meant to be seen.
+    """Read an image as it is meant to be seen.
 
     EXIF orientation is applied, transparent parts are laid on white, 16-bit values are scaled to 8 bits, CMYK and
     palettes are converted, and of an animation the first frame is taken.
@@ -104,10 +104,10 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _from_deep(values: np.ndarray, name: str) -> np.ndarray:
-    """16-bit grey -> RGB. Pillow's own conversion would clip everything above 255 to white."""
+    """Convert 16-bit gray to RGB. Pillow's own conversion would clip everything above 255 to white."""
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(f"{name} has values outside 0-65535. Expected 8 or 16 bits per channel; save it as PNG.")
-    return _grey((values >> 8).astype(np.uint8))
+    return _gray((values >> 8).astype(np.uint8))
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:
@@ -121,11 +121,11 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         raise ImageError(f"Expected an array of shape (height, width, 3), got {array.shape}.")
     _check_size(array.shape[1], array.shape[0], "the picture")
     if array.shape[2] == 1:
-        return _grey(array[..., 0])
+        return _gray(array[..., 0])
     return _on_white(array) if array.shape[2] == 4 else np.ascontiguousarray(array)
 
 
-def _grey(values: np.ndarray) -> np.ndarray:
+def _gray(values: np.ndarray) -> np.ndarray:
     return np.repeat(values[..., None], 3, axis=2)
 
 

@@ -16,7 +16,7 @@ _CONVNEXT_WARPS = 384  # pixels; ConvNextImageProcessor crops below this side an
 
 
 class ImageProcessor:
-    """Turns crops into a model's input as transformers' PIL `ViTImageProcessor` and `ConvNextImageProcessor` do.
+    """A maker of a model's input from crops, as transformers' PIL `ViTImageProcessor` and `ConvNextImageProcessor` do.
 
     Args:
         config: the content of preprocessor_config.json. Nothing is filled in: a value it lacks is not guessed.
@@ -42,7 +42,7 @@ class ImageProcessor:
         ):
             raise ModelError(
                 f"preprocessor_config.json describes a {kind} with settings that only PyTorch can serve. Expected a "
-                "ViTImageProcessor or ConvNextImageProcessor that resizes, rescales and normalises RGB pictures."
+                "ViTImageProcessor or ConvNextImageProcessor that resizes, rescales and normalizes RGB images."
             )
         self._resample = config["resample"]
         self._crop_pct: float | None = None
@@ -57,7 +57,7 @@ class ImageProcessor:
         self._table = (values - mean) / std  # (3, 256)
 
     def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Resizes and normalises.
+        """Resize and normalize.
 
         Args:
             crops: n arrays (h, w, 3) uint8, RGB, of any sizes; n at least 1.

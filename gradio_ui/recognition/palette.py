@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# Okabe and Ito's palette, told apart with every common kind of colour blindness (jfly.uni-koeln.de/color).
-# The label's text always stands beside its colour, so no meaning hangs on the colour alone.
+# Okabe and Ito's palette, distinguishable with every common kind of color blindness (jfly.uni-koeln.de/color).
+# The label's text always stands beside its color, so no meaning depends on the color alone.
 COLORS = {
     "angry": "#d55e00",
     "disgust": "#009e73",
@@ -20,7 +20,7 @@ OTHER_COLOR = "#999999"
 
 
 def text_color(background: str) -> str:
-    """Black or white, whichever reads better on a "#rrggbb" background (WCAG 2 relative luminance)."""
+    """Choose black or white, whichever reads better on a "#rrggbb" background (WCAG 2 relative luminance)."""
     channels = np.array([int(background[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     luminance = linear @ (0.2126, 0.7152, 0.0722)

@@ -1,4 +1,4 @@
-"""Composes the engine: a picture -> its faces -> a probability per emotion for each.
+"""Composition of the engine: an image -> its faces -> a probability per label for each face.
 
 recognizer = EmotionRecognizer.from_pretrained("model_card/fer2013")
 recognizer("portrait.jpg").to_dicts()
@@ -21,7 +21,7 @@ from .types import Faces, Recognition
 
 
 class EmotionRecognizer:
-    """Recognises the apparent expression of every face in a picture. Safe to call from several threads.
+    """A recognizer of the apparent expression of every face in an image. Safe to call from several threads.
 
     Args:
         classifier: scores the crops.
@@ -41,33 +41,33 @@ class EmotionRecognizer:
         model: str | Path,
         *,
         revision: str | None = None,
-        detector: str | Detector = "auto",
+        detector: str | Path | Detector | None = None,
         device: str | None = None,
     ) -> EmotionRecognizer:
-        """Loads a checkpoint and a face detector.
+        """Load a checkpoint and a face detector.
 
         Args:
             model: a model folder or a Hub id, also "user/name@revision".
             revision: a branch, tag or commit of the Hub repository.
-            detector: "auto", "yunet", "haar" or "whole" (see `load_detector`), or a detector of your own.
+            detector: what `load_detector` takes, or a detector of your own.
             device: a torch device; without it the accelerator where there is one, otherwise the CPU.
 
         Raises:
             ModelError: the model cannot be found or served.
-            DetectorError: the detector that was asked for cannot be had.
+            DetectorError: the detector that was asked for cannot be loaded.
         """
         source = resolve_model(model, revision)
-        if isinstance(detector, str):
+        if detector is None or isinstance(detector, (str, Path)):
             detector = load_detector(detector)
         return cls(Classifier.from_pretrained(source.folder, device), detector, source)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The emotion names in the model's order."""
+        """Return the label names in the model's order."""
         return self.classifier.labels
 
     def __call__(self, picture: Picture, *, whole_picture: bool = False) -> Recognition:
-        """Recognises all faces of a picture.
+        """Recognize all faces of an image.
 
         Args:
             picture: anything `read_image` takes: a path, bytes, a PIL image, or an RGB uint8 array (h, w, 3).
@@ -88,7 +88,7 @@ class EmotionRecognizer:
         )
 
     def batch(self, pictures: Sequence[Picture], *, whole_picture: bool = False) -> list[Recognition | ImageError]:
-        """Recognises several pictures with one pass of the classifier; of each only the faces are kept in memory.
+        """Recognize several images with one pass of the classifier; of each only the faces are kept in memory.
 
         Args:
             pictures: as for the call.
@@ -119,7 +119,7 @@ class EmotionRecognizer:
     def explain(
         self, picture: Picture, face: int, label: str, *, whole_picture: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Shows where the classifier looked for one label on one face.
+        """Map where the classifier looked for one label on one face.
 
         Args:
             picture: as for the call.
@@ -129,7 +129,7 @@ class EmotionRecognizer:
 
         Returns:
             The face's crop, (h, w, 3) uint8 RGB, as the classifier takes it, and the map of it, (h, w) float32 in 0-1,
-            where 1 is the part that spoke most for the label.
+            where 1 is the part that contributes most to the label.
 
         Raises:
             ImageError: the picture cannot be read.

@@ -1,4 +1,4 @@
-"""The few dataclasses that everything passes around, validated when made."""
+"""The dataclasses that everything passes around, validated when made."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from .tables import face_dict
 
 LANDMARKS = 5  # right eye, left eye, nose tip, right mouth corner, left mouth corner; "right" is the person's right
 
@@ -40,7 +42,7 @@ class Faces:
 
     @classmethod
     def empty(cls) -> Faces:
-        """No face: arrays of length 0, never None."""
+        """Return no face: arrays of length 0, never None."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
     def __len__(self) -> int:
@@ -49,12 +51,12 @@ class Faces:
 
 @dataclass(frozen=True)
 class Recognition:
-    """What was seen in one frame.
+    """The faces of one frame with the probabilities of their labels.
 
     Attributes:
         faces: the n faces.
         probabilities: (n, C) float32, each row sums to 1; columns in the order of `labels`.
-        labels: the C emotion names, in the model's own order.
+        labels: the C label names, in the model's own order.
         size: (width, height) of the frame in pixels.
     """
 
@@ -72,20 +74,13 @@ class Recognition:
         return len(self.faces)
 
     def top(self) -> list[tuple[str, float]]:
-        """The most probable label of each face with its probability."""
+        """Return the most probable label of each face with its probability."""
         best = self.probabilities.argmax(axis=1) if len(self) else []
         return [(self.labels[j], float(self.probabilities[i, j])) for i, j in enumerate(best)]
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One plain, JSON-ready dict per face: box in pixels, confidence, label, all probabilities."""
+        """Describe each face as a plain, JSON-ready dict; see `tables.face_dict`."""
         return [
-            {
-                "face": i + 1,
-                "box": [round(float(v), 1) for v in self.faces.xyxy[i]],
-                "confidence": float(self.faces.confidence[i]),
-                "label": label,
-                "probability": probability,
-                "probabilities": {name: float(p) for name, p in zip(self.labels, self.probabilities[i], strict=True)},
-            }
-            for i, (label, probability) in enumerate(self.top())
+            face_dict(i + 1, self.faces.xyxy[i], self.faces.confidence[i], label, self.labels, self.probabilities[i])
+            for i, (label, _) in enumerate(self.top())
         ]

@@ -16,7 +16,6 @@ KEPT_MINUTES = 30  # how long Gradio's temporary folder keeps an uploaded pictur
 
 DETECTORS = {
     "yunet": "YuNet, a small neural network (OpenCV)",
-    "haar": "Haar cascade (inside OpenCV): frontal, upright faces only",
     "whole": "none; every picture is taken as one face",
 }
 
@@ -77,7 +76,7 @@ def facts(recognizer: EmotionRecognizer) -> str:
         model=source.model_id,
         revision=revision,
         labels=", ".join(recognizer.labels),
-        detector=DETECTORS.get(detector.name, detector.name) + (f". {detector.notice}" if detector.notice else ""),
+        detector=DETECTORS.get(detector.name, detector.name),
         minutes=KEPT_MINUTES,
     )
 

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from gradio_ui.recognition.backends import ONNX_FILE, Backend, OnnxBackend, TorchBackend
 from gradio_ui.recognition.classifier import labels_of
+from gradio_ui.recognition.onnx_session import import_onnxruntime
 from tests.benchmarks.record import ROOT, describe, machine, record, summary, take_turns
 from training.data.load import load_fer
 from training.evaluation.predictions import references
@@ -40,6 +41,8 @@ def static(**changes: Any) -> Maker:
 def dynamic(source: Path, path: Path, _: Sequence[np.ndarray]) -> None:
     """int8 weights; the ranges of the activations are taken from each batch as it comes."""
     import onnx
+
+    import_onnxruntime()  # without its telemetry
     from onnxruntime.quantization import quantize_dynamic
 
     model = onnx.load(source)
@@ -52,6 +55,8 @@ def weights_only(bits: int) -> Maker:
 
     def make(source: Path, path: Path, _: Sequence[np.ndarray]) -> None:
         import onnx
+
+        import_onnxruntime()
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
         quantizer = MatMulNBitsQuantizer(onnx.load(source), bits=bits, block_size=32, is_symmetric=True)

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--model", default=Path(__file__).parents[2] / "model_card" / "fer2013")
     parser.add_argument("--detector", help="YuNet's .onnx file")
     options = parser.parse_args()
-    recognizer = EmotionRecognizer.from_pretrained(options.model, detector=load_detector(path=options.detector))
+    recognizer = EmotionRecognizer.from_pretrained(options.model, detector=load_detector(options.detector))
     with VideoReader(options.video) as reader:
         recognitions = [(frame.seconds, recognizer(frame.image)) for frame in reader]
     print(f"{options.video.name}: {len(recognitions)} frames, {recognitions[-1][0]:.1f} s, {recognizer.detector.name}")

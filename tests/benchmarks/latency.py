@@ -31,7 +31,7 @@ from training.export import QUANTIZED_FILE
 COLD = """
 import sys, numpy
 from gradio_ui.recognition import EmotionRecognizer, load_detector
-recognizer = EmotionRecognizer.from_pretrained(sys.argv[1], detector=load_detector(path=sys.argv[2] or None))
+recognizer = EmotionRecognizer.from_pretrained(sys.argv[1], detector=load_detector(sys.argv[2] or None))
 recognizer(numpy.load(sys.argv[3]))
 """
 
@@ -155,7 +155,7 @@ def main() -> None:
     measured_on = machine()
     model = options.model.resolve()
     detector_path = str(Path(options.detector).resolve()) if options.detector else ""
-    rows = measure_engine(model, load_detector(path=detector_path or None), options.rounds)
+    rows = measure_engine(model, load_detector(detector_path or None), options.rounds)
     if options.starts:
         rows += measure_start(model, detector_path, options.starts)
     print(describe(measured_on))

@@ -48,7 +48,7 @@ for line in sys.stdin:
 OURS = """
 def make():
     from gradio_ui.recognition import EmotionRecognizer, load_detector
-    recognize = EmotionRecognizer.from_pretrained(sys.argv[1], detector=load_detector(path=sys.argv[2] or None))
+    recognize = EmotionRecognizer.from_pretrained(sys.argv[1], detector=load_detector(sys.argv[2] or None))
     return lambda picture: len(recognize(picture))
 """
 FER = """

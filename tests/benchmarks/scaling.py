@@ -153,7 +153,7 @@ GROWTHS = {
 
 def measure(name: str, model: str, detector: str) -> list[dict[str, float]]:
     """Measure the steps of one growth, in a process of its own."""
-    recognizer = EmotionRecognizer.from_pretrained(model, detector=load_detector(path=detector or None))
+    recognizer = EmotionRecognizer.from_pretrained(model, detector=load_detector(detector or None))
     steps, unit = [], 2**20 if sys.platform == "darwin" else 2**10
     for work, took in GROWTHS[name].run(recognizer):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -129,10 +129,10 @@ def test_the_trainer_and_the_bare_loop_take_turns(tmp_path: Path) -> None:
     assert min(result["ratio"], result["trainer_per_s"], result["bare_per_s"]) > 0
 
 
-def test_the_pictures_hold_the_faces_they_should(shared: Path) -> None:
-    from gradio_ui.recognition import YuNetDetector
+def test_the_pictures_hold_the_faces_they_should() -> None:
+    from gradio_ui.recognition import load_detector
 
-    detector = YuNetDetector(shared / "models" / "face_detection_yunet.onnx")
+    detector = load_detector("yunet")
     assert [len(detector(frame)) for frame in (portrait_frame(), group_frame(), group_frame(3, 4))] == [1, 6, 12]
     assert len({crop.tobytes() for crop in face_crops(64)}) == 64
 

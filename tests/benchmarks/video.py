@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="keep the figures in results.json")
     arguments = parser.parse_args()
     measured_on = machine()
-    detector = load_detector(path=arguments.detector)
+    detector = load_detector(arguments.detector)
     recognizer = EmotionRecognizer.from_pretrained(arguments.model, detector=detector)
     print(f"{describe(measured_on)}; {recognizer.source.model_id}, {detector.name}")
     clips = (

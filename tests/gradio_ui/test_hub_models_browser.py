@@ -40,7 +40,7 @@ def repos(hub: HubServer, client: Client, package: Path, tmp_path: Path) -> tupl
 def url(repos: tuple[Repo, Repo], client: Client, root: Path, tmp_path: Path) -> Iterator[str]:
     """The app as `FER_MODEL=... python app.py` starts it."""
     port = free_port()
-    settings = {"FER_MODEL": f"{OURS}@v1,{THEIRS}", "FER_DETECTOR": "haar", "PORT": str(port)}
+    settings = {"FER_MODEL": f"{OURS}@v1,{THEIRS}", "FER_DETECTOR": "yunet", "PORT": str(port)}
     settings["GRADIO_TEMP_DIR"] = str(tmp_path / "gradio")
     log = tmp_path / "app.log"
     with log.open("w") as output:

@@ -56,7 +56,7 @@ def test_failure_is_tried_again_and_leaves_the_others() -> None:
 
 def test_names_of_folders_hide_where_they_are(root: Path) -> None:
     offered = (str(root / "model_card/fer2013"), "user/other@v1", "user/other@" + 5 * "01234567")
-    models = load_models(Settings(models=offered, detector="haar"))
+    models = load_models(Settings(models=offered, detector="yunet"))
     assert models.names == ("fer2013", "user/other@v1", "user/other@01234567")
     assert [models.is_loaded(name) for name in models.names] == [True, False, False]
 
@@ -64,4 +64,4 @@ def test_names_of_folders_hide_where_they_are(root: Path) -> None:
 def test_two_folders_of_one_name_are_refused(root: Path, tmp_path: Path) -> None:
     (tmp_path / "fer2013").mkdir()
     with pytest.raises(SettingsError, match="expected models of different names"):
-        load_models(Settings(models=(str(root / "model_card/fer2013"), str(tmp_path / "fer2013")), detector="haar"))
+        load_models(Settings(models=(str(root / "model_card/fer2013"), str(tmp_path / "fer2013")), detector="yunet"))

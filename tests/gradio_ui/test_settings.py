@@ -8,15 +8,13 @@ from gradio_ui.settings import Settings, SettingsError, parse_settings, shipped_
 
 def test_defaults() -> None:
     settings = parse_settings([], {})
-    assert settings == Settings(shipped_models(), "auto", "127.0.0.1", 7860)
+    assert settings == Settings(shipped_models(), None, "127.0.0.1", 7860)
 
 
 def test_flag_wins_over_environment_over_default() -> None:
     environ = {"FER_MODEL": "me/one@abc", "PORT": "8000", "GRADIO_SERVER_NAME": "::1"}
-    assert parse_settings([], environ) == Settings(("me/one@abc",), "auto", "::1", 8000)
-    assert parse_settings(["--port", "9000", "--model", "me/two"], environ) == Settings(
-        ("me/two",), "auto", "::1", 9000
-    )
+    assert parse_settings([], environ) == Settings(("me/one@abc",), None, "::1", 8000)
+    assert parse_settings(["--port", "9000", "--model", "me/two"], environ) == Settings(("me/two",), None, "::1", 9000)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +55,6 @@ def test_a_space_listens_to_the_outside() -> None:
         ({"port": 0}, "port: .*1 to 65535, got 0"),
         ({"models": ("me/one", "")}, "model: .*user/name"),
         ({"host": ""}, "host: .*empty"),
-        ({"detector": "yolo"}, "detector: .*'yolo', which is no file"),
         ({"max_video_minutes": 0}, "max_video_minutes: .*above 0, got 0"),
         ({"max_file_size": "big"}, "max_file_size: .*500mb, got 'big'"),
     ],
@@ -67,7 +64,6 @@ def test_wrong_values_are_refused(values: dict, expected: str) -> None:
         Settings(**values)
 
 
-def test_a_detector_may_be_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "yunet.onnx"
-    file.touch()
-    assert Settings(detector=str(file)).detector == str(file)
+def test_the_detector_is_left_to_the_engine() -> None:
+    assert parse_settings([], {"FER_DETECTOR": "yunet"}).detector is None
+    assert parse_settings(["--detector", "some.onnx"], {}).detector == "some.onnx"

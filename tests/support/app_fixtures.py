@@ -30,7 +30,7 @@ class FakeRecognizer:
             folder="nowhere", model_id="me/fake", revision="abc", origin="hub", notice="The Hub cannot be reached."
         )
     )
-    detector: Any = field(default_factory=lambda: SimpleNamespace(name="haar", notice="YuNet was not found."))
+    detector: Any = field(default_factory=lambda: SimpleNamespace(name="yunet"))
     labels: tuple[str, ...] = LABELS
 
     def __call__(self, frame: np.ndarray, *, whole_picture: bool = False) -> Recognition:

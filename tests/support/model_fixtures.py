@@ -25,7 +25,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         initializer_range=0.2,
         id2label=dict(enumerate(LABELS)),
         label2id={label: i for i, label in enumerate(LABELS)},
-        crop_margin={"yunet": 0.05, "haar": -0.1},
+        crop_margin={"yunet": 0.05, "haar": -0.1},  # as older packages have it; nothing reads the second
     )
     folder = tmp_path_factory.mktemp("model") / "tiny"
     ConvNextForImageClassification(config).save_pretrained(folder)
@@ -48,6 +48,8 @@ def portrait() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def yunet_path(shared: Path) -> Path:
-    """YuNet's file; without it the test skips."""
-    return shared / "models" / "face_detection_yunet.onnx"
+def yunet_path() -> Path:
+    """YuNet's file, as the app finds it."""
+    from gradio_ui.recognition.detector import find_yunet
+
+    return find_yunet()

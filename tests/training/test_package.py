@@ -80,7 +80,7 @@ def test_package_is_complete(packaged):
     config = json.loads((packaged / "config.json").read_text())
     assert config["num_channels"] == 3
     assert [config["id2label"][str(i)] for i in range(7)] == list(EMOTIONS)
-    assert config["crop_margin"] == {"yunet": 0.0, "haar": 0.0}
+    assert config["crop_margin"] == {"yunet": 0.0}
     calibration = Report.load(packaged / "report.json").calibration
     assert config["calibration"] == {"temperature": calibration.temperature, "bias": calibration.bias}
     assert config["provenance"]["commit"] == "0123456789abcdef0123456789abcdef01234567"
@@ -174,7 +174,7 @@ def test_measured_crop_margins_survive_repackaging(run, tiny_csv, tmp_path, undr
     (out / "config.json").write_text('{"crop_margin": {"yunet": 0.25}}')
     (out / "report.json").write_text("{}")
     package(run, out, PackageArguments(dataset=str(tiny_csv)))
-    assert json.loads((out / "config.json").read_text())["crop_margin"] == {"yunet": 0.25, "haar": 0.0}
+    assert json.loads((out / "config.json").read_text())["crop_margin"] == {"yunet": 0.25}
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def test_backends_agree(exported: Path, crops: list[np.ndarray]) -> None:
     assert (ours.backend.name, stock.backend.name) == ("onnxruntime", "torch")
     assert (ours.labels, ours.crop_margin) == (stock.labels, stock.crop_margin)
     expected = stock(crops)
-    assert np.ptp(expected, axis=0).max() > 0.1  # the crops are told apart
+    assert np.ptp(expected, axis=0).max() > 0.1  # different crops, different answers
     assert np.abs(ours(crops) - expected).max() < 1e-5
     assert ours([]).shape == (0, 7)
 
@@ -111,7 +111,7 @@ def test_onnxruntime_needs_no_torch(exported: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (corrupt, "cannot read onnx/model.onnx, which is damaged"),
         (empty, "onnx/model.onnx"),
@@ -127,11 +127,11 @@ def test_a_bad_file_is_named_and_auto_passes_it_over(
     tmp_path: Path,
     portrait: np.ndarray,
     caplog: pytest.LogCaptureFixture,
-    spoil: Callable[[Path], None],
+    damage: Callable[[Path], None],
     message: str,
 ) -> None:
     folder = shutil.copytree(exported, tmp_path / "tiny")
-    spoil(folder / ONNX_FILE)
+    damage(folder / ONNX_FILE)
     with pytest.raises(ModelError, match=message):
         Classifier.from_pretrained(folder, backend="onnxruntime")
     assert not caplog.records

