@@ -62,7 +62,7 @@ class CompareArguments:
 
 
 class OnnxClassifier(torch.nn.Module):
-    """An ONNX file that answers as a transformers classifier does, on the CPU.
+    """An ONNX file with the interface of a transformers classifier, on the CPU.
 
     Args:
         path: takes (n, 3, H, W) float32, gives (n, C) logits.
