@@ -22,30 +22,28 @@ from scipy.special import softmax
 from transformers import BaseImageProcessor, HfArgumentParser, PreTrainedModel
 
 from gradio_ui.recognition.hub import resolve_model
-from training.data.labels import VOTES, canonical_label
+from training.data.labels import canonical_label
 from training.data.load import duplicates_of, load_fer, provenance
 from training.errors import LabelError, command
 from training.evaluation.bootstrap import bootstrap_intervals, ece_biases
 from training.evaluation.calibration import Scaling
 from training.evaluation.metrics import compute, vote_cross_entropy, vote_entropy
-from training.evaluation.predictions import Predictions, classify, head_of, labels_of
+from training.evaluation.predictions import Predictions, classify, head_of, labels_of, votes_of
 from training.evaluation.results import FigureRecord, Intervals, Metrics, Robustness
 from training.evaluation.robustness import robustness
 from training.evaluation.subgroups import format_groups, read_columns, subgroups_of
-from training.files import sha256_of
 from training.network.build import load_model
 from training.reporting.curves import curves, read_log
 from training.reporting.figures import draw_figures, robustness_figure
 from training.reporting.galleries import check_unpublished, write_galleries
 from training.reporting.plot_style import write_figures
+from training.reporting.provenance import describe_model, split_info
 from training.reporting.report import (
     REPORT_FILE,
     Counts,
     Environment,
-    ModelInfo,
     Report,
     Result,
-    SplitInfo,
     Subset,
     Tta,
     check_same_images,
@@ -155,14 +153,6 @@ def measure(predictions: Predictions, data: DatasetDict, *, split: str, head: st
     return results
 
 
-def votes_of(predictions: Predictions, head: str) -> np.ndarray | None:
-    """Return the (n, C) FER+ votes of the images where those are the reference, else None."""
-    if head != "ferplus" or "votes" not in predictions.pictures.column_names:
-        return None
-    columns = [VOTES.index(canonical_label(label)) for label in predictions.labels]
-    return np.asarray(predictions.pictures["votes"][:], np.float64)[:, columns]
-
-
 def evaluate_model(
     model: PreTrainedModel,
     image_processor: BaseImageProcessor,
@@ -225,25 +215,6 @@ def scaling_of(model: PreTrainedModel, labels: Sequence[str]) -> Scaling | None:
     """Return how the logits of these labels were calibrated at packaging; None where they were not."""
     found = getattr(model.config, "calibration", None)
     return Scaling(*(np.array([found[key][x] for x in labels]) for key in ("temperature", "bias"))) if found else None
-
-
-def split_info(data: DatasetDict, split: str, head: str) -> SplitInfo:
-    """Describe the exact data of one split, and what its images are measured against."""
-    whole = provenance(data)
-    reference = "FER+ majority" if head == "ferplus" and "votes" in data[split].column_names else "label"
-    return SplitInfo(**whole | {"reference": reference} | {key: whole[key][split] for key in ("fingerprint", "rows")})
-
-
-def describe_model(model: PreTrainedModel, weights: Path, name: str, revision: str | None = None) -> ModelInfo:
-    """Describe which weights a report is about, down to the checksum of their file."""
-    return ModelInfo(
-        name=name,
-        revision=revision,
-        architecture=type(model).__name__,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        weights_sha256=sha256_of(weights),
-        weights_bytes=weights.stat().st_size,
-    )
 
 
 def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[Report, Path]:

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, PreTrainedModel
 from transformers.image_utils import load_image
 
-from training.data.labels import FERPLUS_EMOTIONS, canonical_label, majority_label
+from training.data.labels import FERPLUS_EMOTIONS, VOTES, canonical_label, majority_label
 from training.errors import EvaluationError
 
 
@@ -160,6 +160,14 @@ def classify(
     started = time.perf_counter()
     logits = predict(model, image_processor, pictures, mirror=flip_tta, batch_size=batch_size)
     return Predictions(labels, pictures, y[rows], logits[..., columns], left_out, time.perf_counter() - started)
+
+
+def votes_of(predictions: Predictions, head: str) -> np.ndarray | None:
+    """Return the (n, C) FER+ votes of the images where those are the reference, else None."""
+    if head != "ferplus" or "votes" not in predictions.pictures.column_names:
+        return None
+    columns = [VOTES.index(canonical_label(label)) for label in predictions.labels]
+    return np.asarray(predictions.pictures["votes"][:], np.float64)[:, columns]
 
 
 def head_of(model: Any) -> str:

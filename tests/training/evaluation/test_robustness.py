@@ -138,7 +138,7 @@ def test_occlusion_hides_the_share_of_the_area():
     assert len(corners) == 5 and (white == 255).all()  # the image itself is untouched
 
 
-def test_shift_has_the_length_asked_for_and_any_direction():
+def test_shift_has_the_length_and_any_direction():
     image = np.zeros((80, 120, 3), np.uint8)
     image[38:42, 58:62] = 255
     moves = [center_of(corrupt("crop_shift", image, 0.1, seed)) - (39.5, 59.5) for seed in range(12)]

@@ -68,7 +68,7 @@ def test_nothing_but_hits_is_no_certainty():
     assert row.intervals.balanced_accuracy is None
 
 
-def test_small_groups_are_named_and_kept_out_of_the_gap(two_groups):
+def test_small_groups_are_kept_out_of_the_gap(two_groups):
     p, y, groups, people = two_groups
     groups[:5] = ["c"] * 5
     result = measure_groups(p, y, ["x", "y", "z"], {"g": groups, "h": [0] * 72 + [1] * 8}, people)
