@@ -17,6 +17,7 @@ from training.data.load import load_fer
 from training.errors import EvaluationError, ReportError
 from training.evaluate import EvaluateArguments, evaluate, evaluate_model, main
 from training.evaluation.predictions import predict
+from training.files import sha256_of
 from training.network.build import load_model
 from training.reporting.report import Report
 
@@ -178,6 +179,26 @@ def test_robustness_survives_the_next_evaluation(folder, tiny_csv, undrawn):
     assert report.robustness.images == 3 and len(report.robustness.rows) == 32
     assert (folder / report.robustness.figures[0].file).exists()
     assert report.find(head="fer2013", split="test") and report.find(head="fer2013", split="validation")
+
+
+def test_checksums_follow_the_figures(folder, tiny_csv, monkeypatch):
+    def draw(predictions, result, model, figures, root):
+        figures.mkdir(exist_ok=True)
+        (figures / "a.png").write_text("redrawn")
+        return []
+
+    monkeypatch.setattr(module, "draw", draw)
+    arguments = EvaluateArguments(dataset=str(tiny_csv), split="test")
+    evaluate(str(folder), arguments)
+    assert Report.load(folder / "report.json").files == {}  # no package, no checksums
+    (folder / "figures" / "a.png").write_text("old")
+    Report.load(folder / "report.json").with_files(folder).save(folder / "report.json")
+    before = Report.load(folder / "report.json").files
+    (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    evaluate(str(folder), arguments)
+    after = Report.load(folder / "report.json").files
+    assert after["figures/a.png"] == sha256_of(folder / "figures" / "a.png") != before["figures/a.png"]
+    assert after == before | {"figures/a.png": after["figures/a.png"]}  # what else changed stays noticeable
 
 
 def test_run_folder_gets_its_curves(run, tiny_csv, tmp_path, undrawn):
