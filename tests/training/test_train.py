@@ -21,10 +21,10 @@ from transformers import (
 )
 
 from training.data.augment import AugmentArguments, augment
-from training.errors import DataError, RecipeError, RunError
+from training.errors import RecipeError, RunError
 from training.learning.arguments import parse_arguments
-from training.learning.checkpoints import MANIFEST, last_whole_checkpoint
-from training.train import class_weight, main, train
+from training.learning.checkpoints import MANIFEST, latest_complete_checkpoint
+from training.train import main, train
 
 TINY = "--hidden_sizes 8 16 --depths 1 1 --patch_size 4 --per_device_train_batch_size 14 --logging_steps 1".split()
 
@@ -95,8 +95,8 @@ def test_early_pictures_are_small_and_late_views_calm(
 
     monkeypatch.setattr(module, "augment", spy)
     run_tiny(
-        tiny_csv, tmp_path, "--num_train_epochs", 2, "--early_size", 24, "--early_share", 0.25, "--rotation", 8,
-        "--calm_from", 0.5, "--calm_strength", 0.25, "--drop_path_rate", 0.1,
+        tiny_csv, tmp_path, "--num_train_epochs", 2, "--low_res_size", 24, "--low_res_fraction", 0.25, "--rotation", 8,
+        "--aug_decay_start", 0.5, "--aug_decay_strength", 0.25, "--drop_path_rate", 0.1,
     )  # fmt: skip
     assert seen == [(24, 8)] * 2 + [(48, 8)] * 2 + [(48, 2)] * 4
 
@@ -157,11 +157,11 @@ def test_killed_at_any_moment_it_ends_where_the_unbroken_run_ends(tiny_csv: Path
     command = [sys.executable, "-m", "training.train", *flags(tiny_csv, broken, *more)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while last_whole(broken) is None and process.poll() is None and time.monotonic() < deadline:
+    while last_complete(broken) is None and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert last_whole(broken) is not None and not (broken / "run.json").exists(), "it was not killed in mid-run"
+    assert last_complete(broken) is not None and not (broken / "run.json").exists(), "it was not killed in mid-run"
 
     run_tiny(tiny_csv, broken, *more, "--resume_from_checkpoint", "true")
     record = json.loads((broken / "run.json").read_text())
@@ -171,8 +171,8 @@ def test_killed_at_any_moment_it_ends_where_the_unbroken_run_ends(tiny_csv: Path
     assert same(weights(tmp_path / "unbroken"), weights(broken))
 
 
-def last_whole(run: Path) -> Path | None:
-    """Like `last_whole_checkpoint`, but leaves half-written ones to the process that writes them."""
+def last_complete(run: Path) -> Path | None:
+    """Like `latest_complete_checkpoint`, but leaves half-written ones to the process that writes them."""
     return next((p for p in run.glob("checkpoint-*") if (p / MANIFEST).exists()), None)
 
 
@@ -180,14 +180,14 @@ def test_half_written_checkpoint_is_never_picked_up(tiny_csv: Path, tmp_path: Pa
     run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 2)
     older, newest = sorted(tmp_path.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
     os.truncate(newest / "optimizer.pt", 10)
-    assert last_whole_checkpoint(tmp_path) == older
+    assert latest_complete_checkpoint(tmp_path) == older
     assert not newest.exists()
 
 
 def test_full_disk_is_named_and_keeps_the_older_checkpoint(
     tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import training.learning.trainer as module
+    import training.learning.callbacks as module
 
     save_file, calls = module.save_file, []
 
@@ -199,9 +199,9 @@ def test_full_disk_is_named_and_keeps_the_older_checkpoint(
 
     monkeypatch.setattr(module, "save_file", full)
     with pytest.raises(RunError, match=r"No space left on device.*resume_from_checkpoint"):
-        run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--ema_decay", 0.9, "--save_total_limit", 1)
+        run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--ema_decay", 0.9)
     monkeypatch.undo()
-    assert last_whole_checkpoint(tmp_path).name == "checkpoint-4"
+    assert latest_complete_checkpoint(tmp_path).name == "checkpoint-4"
 
 
 def test_nan_loss_stops_the_run_and_names_step_and_checkpoint(tiny_csv: Path, tmp_path: Path) -> None:
@@ -236,17 +236,6 @@ def test_accelerate_on_cpus_never_trains_alone_unsaid(
     with pytest.raises(SystemExit, match="--multi_gpu"):
         main(flags(tiny_csv, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
-
-
-def test_class_weights() -> None:
-    labels = [0] * 6 + [1] * 3 + [2]
-    balanced = class_weight(labels, 3, "balanced")
-    assert balanced[labels].mean() == pytest.approx(1)
-    assert balanced[2] / balanced[0] == pytest.approx(6)
-    assert class_weight(labels, 3, "sqrt")[2] / class_weight(labels, 3, "sqrt")[0] == pytest.approx(6**0.5)
-    assert class_weight(labels, 3, "none") is None
-    with pytest.raises(DataError, match="every class"):
-        class_weight(labels, 4, "balanced")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import TrainingArguments as HFTrainingArguments
 
 from training.errors import ReportError
-from training.learning.arguments import TrainingArguments
+from training.learning.arguments import TrainingArguments, current_names
 from training.reporting.report import publishable
 
 NOT_RECIPE = {"output_dir", "report_to", "debug", "do_eval", "use_cpu", "dataloader_pin_memory"}  # this machine's
@@ -58,7 +58,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 def recipe_of(arguments: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The recipe among the recorded arguments of a run."""
     stock = {item.name: item.default for item in dataclasses.fields(HFTrainingArguments)}
-    recorded = arguments["training"]
+    recorded = current_names(arguments["training"])
     trainer = {
         item.name: recorded[item.name]
         for item in dataclasses.fields(TrainingArguments)
@@ -67,7 +67,7 @@ def recipe_of(arguments: dict[str, dict[str, Any]]) -> dict[str, Any]:
         and (isinstance(item.default, int | float | str) or (item.name not in stock and recorded[item.name]))
         and recorded[item.name] != stock.get(item.name)
     }
-    return arguments["model"] | arguments["augment"] | trainer
+    return current_names(arguments["model"]) | arguments["augment"] | trainer
 
 
 def energy_of(run: dict[str, Any]) -> dict[str, float] | None:

@@ -54,15 +54,16 @@ def test_erase_blanks_one_box_of_the_asked_size(pixels: torch.Tensor) -> None:
 
 def test_mix_is_off_by_default(pixels: torch.Tensor) -> None:
     images = pixels.float()
-    mixed, _, share = mix(images, AugmentArguments())
-    assert mixed is images and (share == 1).all()
+    mixed, mixing = mix(images, AugmentArguments())
+    assert mixed is images and (mixing.share == 1).all() and mixing.partner.tolist() == list(range(8))
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_mixed_pixels_match_their_share(kind: str) -> None:
     torch.manual_seed(0)
     images = torch.arange(16.0).view(16, 1, 1, 1).expand(16, 1, 48, 48)
-    mixed, partner, share = mix(images, AugmentArguments(**{f"{kind}_alpha": 1.0}))
+    mixed, mixing = mix(images, AugmentArguments(**{f"{kind}_alpha": 1.0}))
+    partner, share = mixing
     expected = share * torch.arange(16.0) + (1 - share) * partner
     torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), expected, atol=1e-3, rtol=0)
     assert 0 <= share.min() < share.max() <= 1
