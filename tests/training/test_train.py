@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,7 +26,7 @@ from training.data.augment import AugmentArguments, augment
 from training.errors import RecipeError, RunError
 from training.learning.arguments import parse_arguments
 from training.learning.checkpoints import MANIFEST, latest_complete_checkpoint
-from training.train import main, train
+from training.train import load_splits, main, train
 
 TINY = "--hidden_sizes 8 16 --depths 1 1 --patch_size 4 --per_device_train_batch_size 14 --logging_steps 1".split()
 
@@ -255,6 +257,150 @@ def test_recipes_that_cannot_be_used_are_refused_by_name(recipe: str, message: s
     path.write_text(recipe)
     with pytest.raises(RecipeError, match=message):
         parse_arguments([str(path)])
+
+
+OLD_NAMES = {"grey": False, "early_size": 36, "early_share": 0.6, "calm_from": 0.4, "calm_strength": 0.25}
+
+
+def test_old_argument_names_stay_readable(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"dataset": "x", "contrastive_share": 0.0, **OLD_NAMES}))
+    _, model_args, _, args = parse_arguments([str(path)])
+    assert not model_args.gray
+    assert (args.low_res_size, args.low_res_fraction) == (36, 0.6)
+    assert (args.aug_decay_start, args.aug_decay_strength) == (0.4, 0.25)
+    path.write_text('{"contrastive_share": 0.3}')
+    with pytest.raises(RecipeError, match="contrastive_share: removed, see training/EXPERIMENTS"):
+        parse_arguments([str(path)])
+
+
+def test_recipes_on_published_cards_still_parse(root: Path, tmp_path: Path) -> None:
+    recipes = []
+
+    def collect(part: object) -> None:
+        for key, value in part.items() if isinstance(part, dict) else ():
+            if key == "recipe":
+                recipes.append(value)
+            collect(value)
+
+    for report in root.glob("model_card/*/report.json"):
+        collect(json.loads(report.read_text()))
+    assert len(recipes) >= 2
+    for recipe in recipes:
+        path = tmp_path / "recipe.json"
+        path.write_text(json.dumps(recipe))
+        parse_arguments([str(path), "--dataset", "x"])
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("max_train_samples", 0, "max_train_samples: expected 1 or more, got 0"),
+        ("max_eval_samples", -3, "max_eval_samples: expected 1 or more, got -3"),
+        ("per_device_train_batch_size", 0, "per_device_train_batch_size: expected above 0, got 0"),
+        ("per_device_eval_batch_size", 0, "per_device_eval_batch_size: expected above 0"),
+        ("num_train_epochs", -1, "num_train_epochs: expected above 0, got -1"),
+        ("num_train_epochs", 0, "num_train_epochs: expected above 0, got 0"),
+        ("max_steps", 0, "max_steps: expected above 0, or -1"),
+        ("learning_rate", -1, "learning_rate: expected 0 or more"),
+        ("save_total_limit", 1, "save_total_limit: expected 2 or more"),
+        ("low_res_fraction", 1.5, "low_res_fraction: expected 0 to 1, got 1.5"),
+        ("distillation_temperature", 0, "distillation_temperature: expected above 0"),
+    ],
+)
+def test_values_without_sense_are_refused(
+    name: str, value: float, message: str, tiny_csv: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match=f"^error: {message}"):
+        main(flags(tiny_csv, tmp_path / "run", f"--{name}", value))
+    assert not (tmp_path / "run").exists()
+
+
+def test_binary_recipe_and_file_for_a_folder(tiny_csv: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_bytes(bytes(range(256)))
+    with pytest.raises(SystemExit, match=r"^error: .*recipe\.json: expected JSON, got a binary file"):
+        main([str(tmp_path / "recipe.json")])
+    with pytest.raises(SystemExit, match=r"^error: output_dir .*recipe\.json: expected a folder, new or not, got: "):
+        main(flags(tiny_csv, tmp_path / "recipe.json"))
+
+
+def test_resuming_another_length_is_refused(tiny_csv: Path, tmp_path: Path) -> None:
+    run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 1)
+    with pytest.raises(RunError, match=r"checkpoint-4 belongs to a run of 4 steps, but these arguments make 12"):
+        run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--resume_from_checkpoint", "true")
+    with pytest.raises(RunError, match="4 steps, but these arguments make 2"):
+        run_tiny(
+            tiny_csv, tmp_path, "--num_train_epochs", 1, "--max_train_samples", 28, "--resume_from_checkpoint", "true"
+        )
+
+
+def test_averaged_run_resumes_averaged_only(tiny_csv: Path, tmp_path: Path) -> None:
+    run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 1)
+    with pytest.raises(RunError, match="expected a checkpoint of a run with ema_decay"):
+        run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 1, "--ema_decay", 0.9, "--resume_from_checkpoint", "true")
+
+
+def test_second_process_in_one_folder_is_refused(tiny_csv: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "training.train", *flags(tiny_csv, run, "--num_train_epochs", 2000)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while last_complete(run) is None and first.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert second.returncode == 1
+        assert second.stderr.splitlines()[-1].startswith(
+            f"error: {run}: process {first.pid} is writing to this folder"
+        )
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.wait()
+    assert latest_complete_checkpoint(run) is not None  # let go of by the operating system, and usable
+    run_tiny(tiny_csv, run, "--max_steps", 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_files_that_cannot_be_written_are_named(tiny_csv: Path, tmp_path: Path) -> None:
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"  # the weights have more bytes
+        "from training.train import main; main(sys.argv[1:])"
+    )
+    run_tiny(tiny_csv, tmp_path / "cache", "--max_steps", 1)  # the dataset's cache is there already
+    argv = flags(tiny_csv, tmp_path / "run", "--num_train_epochs", 2, "--ema_decay", 0.9)
+    done = subprocess.run([sys.executable, "-c", limited, *argv], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1
+    assert re.search(r"^error: .*checkpoint-4 could not be written .*Free some disk space", done.stderr, re.M)
+    assert "Traceback" not in done.stderr
+
+
+def test_too_little_space_is_said_before_the_work(
+    tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.train.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(RunError, match=r"of free disk space for a checkpoint, got 0 MB"):
+        run_tiny(tiny_csv, tmp_path)
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_samples_are_of_all_classes(tiny_folder: Path, tmp_path: Path) -> None:
+    more = ["--max_train_samples", 14, "--max_eval_samples", 7, "--class_weights", "balanced", "--max_steps", 1]
+    args = parse_arguments(flags(tiny_folder, tmp_path, *more))
+    splits, source = load_splits(args[0], args[-1])
+    assert source["rows"] == {"train": 56, "validation": 14, "test": 14}  # of the whole dataset
+    assert sorted(splits["train"]["label"]) == sorted([*range(7)] * 2)
+    assert sorted(splits["validation"]["label"]) == [*range(7)]
+    train(*args)  # class weights need every class
+
+
+def test_evaluation_sees_every_image(tiny_csv: Path, tmp_path: Path) -> None:
+    whole = run_tiny(tiny_csv, tmp_path / "a", "--max_steps", 1, "--per_device_eval_batch_size", 14)
+    parts = run_tiny(
+        tiny_csv, tmp_path / "b", "--max_steps", 1, "--per_device_eval_batch_size", 4, "--dataloader_drop_last", "true"
+    )
+    assert parts["eval_nll"] == pytest.approx(whole["eval_nll"], abs=1e-5)
 
 
 def test_errors_end_the_program_with_one_line(tmp_path: Path, tiny_csv: Path) -> None:
