@@ -84,7 +84,7 @@ def test_learns_what_can_be_learnt(tiny_csv: Path, tmp_path: Path) -> None:
     assert metrics["eval_accuracy"] > 0.9
 
 
-def test_early_pictures_are_small_and_late_views_calm(
+def test_views_are_small_early_and_weaker_late(
     tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import training.learning.trainer as module
@@ -103,7 +103,7 @@ def test_early_pictures_are_small_and_late_views_calm(
     assert seen == [(24, 8)] * 2 + [(48, 8)] * 2 + [(48, 2)] * 4
 
 
-def test_same_seed_same_weights_other_seed_other_weights(tiny_csv: Path, tmp_path: Path) -> None:
+def test_seed_decides_the_weights(tiny_csv: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         run_tiny(tiny_csv, tmp_path / name, "--num_train_epochs", 1, "--seed", seed, "--cutmix_alpha", 1)
     a, b, c = (weights(tmp_path / name) for name in "abc")
@@ -150,7 +150,7 @@ def test_plateau_schedule_and_early_stopping(tiny_csv: Path, tmp_path: Path) -> 
     assert history[-1]["epoch"] < 30
 
 
-def test_killed_at_any_moment_it_ends_where_the_unbroken_run_ends(tiny_csv: Path, tmp_path: Path) -> None:
+def test_killed_run_ends_where_the_unbroken_one_does(tiny_csv: Path, tmp_path: Path) -> None:
     more = ["--num_train_epochs", "12", "--ema_decay", "0.9", "--muon_learning_rate", "0.02", "--mixup_alpha", "0.2"]
     more += ["--save_strategy", "steps", "--save_steps", "3", "--eval_strategy", "steps", "--eval_steps", "3"]
     run_tiny(tiny_csv, tmp_path / "unbroken", *more)
@@ -186,9 +186,7 @@ def test_half_written_checkpoint_is_never_picked_up(tiny_csv: Path, tmp_path: Pa
     assert not newest.exists()
 
 
-def test_full_disk_is_named_and_keeps_the_older_checkpoint(
-    tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_keeps_the_older_checkpoint(tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import training.learning.callbacks as module
 
     save_file, calls = module.save_file, []
@@ -206,7 +204,7 @@ def test_full_disk_is_named_and_keeps_the_older_checkpoint(
     assert latest_complete_checkpoint(tmp_path).name == "checkpoint-4"
 
 
-def test_nan_loss_stops_the_run_and_names_step_and_checkpoint(tiny_csv: Path, tmp_path: Path) -> None:
+def test_nan_loss_stops_the_run_by_step(tiny_csv: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"loss became nan by step \d+.*learning_rate"):
         run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--learning_rate", 1e30, "--max_grad_norm", 0)
 
@@ -252,7 +250,7 @@ def test_accelerate_on_cpus_never_trains_alone_unsaid(
         ('{"dataset": "x", "head_epochs": 1, "lr_scheduler_type": "linear"}', "head_epochs"),
     ],
 )
-def test_recipes_that_cannot_be_used_are_refused_by_name(recipe: str, message: str, tmp_path: Path) -> None:
+def test_unusable_recipes_are_refused_by_name(recipe: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.json"
     path.write_text(recipe)
     with pytest.raises(RecipeError, match=message):

@@ -10,7 +10,7 @@ NONE = {"flip": 0, "rotation": 0, "zoom": 0, "shift": 0, "contrast": 0, "brightn
 
 @pytest.fixture
 def pixels() -> torch.Tensor:
-    """(8, 1, 48, 48) uint8 with a bright left half, so that left and right can be told apart."""
+    """(8, 1, 48, 48) uint8 with a bright left half, so that a flip shows."""
     torch.manual_seed(0)
     batch = torch.randint(0, 60, (8, 1, 48, 48), dtype=torch.uint8)
     batch[..., :24] += 150
@@ -40,7 +40,7 @@ def test_geometry_moves_pixels_within_their_range(pixels: torch.Tensor, name: st
     assert result.min() >= 0 and result.max() <= 1
 
 
-def test_brightness_moves_every_picture_by_its_own_amount(pixels: torch.Tensor) -> None:
+def test_brightness_differs_between_images(pixels: torch.Tensor) -> None:
     change = (augment(pixels, AugmentArguments(**{**NONE, "brightness": 0.2}), 48) - pixels / 255).mean(dim=(1, 2, 3))
     assert change.abs().max() <= 0.2 and change.std() > 0.02
 

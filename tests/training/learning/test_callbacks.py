@@ -56,7 +56,7 @@ def test_average_shows_only_between_steps(model: torch.nn.Linear) -> None:
 
 
 @pytest.mark.parametrize("best", [None, "checkpoint-1"])
-def test_average_stays_at_the_end_unless_the_best_was_loaded(model: torch.nn.Linear, best: str | None) -> None:
+def test_average_stays_unless_the_best_was_loaded(model: torch.nn.Linear, best: str | None) -> None:
     callback = EMACallback(model, 0.5)
     step(callback, model, 1.0)
     step(callback, model, 3.0)
