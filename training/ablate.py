@@ -1,9 +1,9 @@
-"""Variants of one recipe at equal budget over several seeds: what a change is worth, told from what luck is worth.
+"""Ablation: variants of one recipe at equal budget, over several seeds to show the variation by chance.
 
     python -m training.ablate training/recipes/ablation.json --dataset fer2013.csv --ferplus fer2013new.csv
 
 Each run is `training.train` in a process of its own, measured with its last weights, without choosing among epochs. A
-finished run is not run again: the same command goes on where it was stopped, and runs what was added to the file.
+finished run is not repeated: the same command continues where it was stopped, and runs what was added to the file.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from training.errors import AblationError
+from training.errors import AblationError, command
 
 METRICS = ("eval_accuracy", "eval_balanced_accuracy", "eval_ferplus_accuracy")
 LAST_WEIGHTS = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 
 
 def read_trials(path: Path) -> dict[str, dict[str, Any]]:
-    """The recipe of each trial by its name; the first is what the others are compared with.
+    """Read the recipe of each trial by its name; the first is the baseline.
 
     Args:
         path: JSON, `{"recipe": {...}, "trials": {name: {argument: value}}}`.
 
     Raises:
-        AblationError: see there.
+        AblationError: the file cannot be read, or holds no trial.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -71,7 +71,7 @@ def run_trial(recipe: dict[str, Any], folder: Path, flags: list[str]) -> dict[st
 
 
 def table(results: dict[str, list[dict[str, float]]]) -> str:
-    """Markdown: a row for each trial, with the mean over the seeds, the seeds themselves and the gain on the first."""
+    """Format a Markdown table: a row per trial with the mean over the seeds, each seed, and the gain on the first."""
     metrics = [name for name in METRICS if any(name in run for runs in results.values() for run in runs)]
     rows = [["change", *(name.removeprefix("eval_").replace("_", " ") for name in metrics), "gain in accuracy"]]
     base = next(iter(results.values()))
@@ -86,8 +86,9 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
-    """Command line; arguments that it does not know go to `training.train`."""
+    """Run the trials and print the table; arguments unknown here go to `training.train`."""
     parser = argparse.ArgumentParser(
         prog="python -m training.ablate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -96,18 +97,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output_dir", type=Path, default=Path("runs/trials"), help="default: runs/trials")
     arguments, flags = parser.parse_known_args(argv)
     results: dict[str, list[dict[str, float]]] = {}
-    try:
-        trials = read_trials(arguments.trials)
-        for seed in arguments.seeds:  # the whole table with one seed first
-            for name, recipe in trials.items():
-                folder = arguments.output_dir / f"{name.replace(' ', '_')}-{seed}"
-                sys.stderr.write(f"{folder} ...\n")
-                whole = recipe | LAST_WEIGHTS | {"seed": seed, "output_dir": str(folder)}
-                results.setdefault(name, []).append(run_trial(whole, folder, flags))
-    except AblationError as error:
-        sys.exit(f"error: {error}")
+    trials = read_trials(arguments.trials)
+    for seed in arguments.seeds:  # the whole table with one seed first
+        for name, recipe in trials.items():
+            folder = arguments.output_dir / f"{name.replace(' ', '_')}-{seed}"
+            sys.stderr.write(f"{folder} ...\n")
+            complete = recipe | LAST_WEIGHTS | {"seed": seed, "output_dir": str(folder)}
+            results.setdefault(name, []).append(run_trial(complete, folder, flags))
     sys.stdout.write(table(results))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -104,7 +104,7 @@ def measure(recipe: Path, steps: int, batch: int | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, patch.object(module, "ExpressionTrainer", Timed):
         arguments = parse_arguments([str(recipe), "--dataset", f"{folder}/noise.csv", "--output_dir", f"{folder}/run"])
         training = arguments[-1]
-        training.ferplus_weight, training.early_size, training.report_to = 0.0, 0, []
+        training.ferplus_weight, training.low_res_size, training.report_to = 0.0, 0, []
         training.eval_strategy = training.save_strategy = "no"
         training.load_best_model_at_end = False
         training.max_steps = steps + WARM_UP

@@ -56,7 +56,7 @@ def test_data_of_your_own_without_votes(root, tree, tiny_people, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_what_is_kept_is_light_and_tells_nothing_of_a_machine(root, name):
+def test_kept_output_is_light_and_tells_no_paths(root, name):
     path = root / "training" / "notebooks" / f"{name}.ipynb"
     assert path.stat().st_size < LIGHT
     kept = [output for cell in read(root, name).cells if cell.cell_type == "code" for output in cell.outputs]

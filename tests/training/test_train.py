@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,10 +23,10 @@ from transformers import (
 )
 
 from training.data.augment import AugmentArguments, augment
-from training.errors import DataError, RecipeError, RunError
+from training.errors import RecipeError, RunError
 from training.learning.arguments import parse_arguments
-from training.learning.checkpoints import MANIFEST, last_whole_checkpoint
-from training.train import class_weight, main, train
+from training.learning.checkpoints import MANIFEST, latest_complete_checkpoint
+from training.train import load_splits, main, train
 
 TINY = "--hidden_sizes 8 16 --depths 1 1 --patch_size 4 --per_device_train_batch_size 14 --logging_steps 1".split()
 
@@ -82,7 +84,7 @@ def test_learns_what_can_be_learnt(tiny_csv: Path, tmp_path: Path) -> None:
     assert metrics["eval_accuracy"] > 0.9
 
 
-def test_early_pictures_are_small_and_late_views_calm(
+def test_views_are_small_early_and_weaker_late(
     tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import training.learning.trainer as module
@@ -95,13 +97,13 @@ def test_early_pictures_are_small_and_late_views_calm(
 
     monkeypatch.setattr(module, "augment", spy)
     run_tiny(
-        tiny_csv, tmp_path, "--num_train_epochs", 2, "--early_size", 24, "--early_share", 0.25, "--rotation", 8,
-        "--calm_from", 0.5, "--calm_strength", 0.25, "--drop_path_rate", 0.1,
+        tiny_csv, tmp_path, "--num_train_epochs", 2, "--low_res_size", 24, "--low_res_fraction", 0.25, "--rotation", 8,
+        "--aug_decay_start", 0.5, "--aug_decay_strength", 0.25, "--drop_path_rate", 0.1,
     )  # fmt: skip
     assert seen == [(24, 8)] * 2 + [(48, 8)] * 2 + [(48, 2)] * 4
 
 
-def test_same_seed_same_weights_other_seed_other_weights(tiny_csv: Path, tmp_path: Path) -> None:
+def test_seed_decides_the_weights(tiny_csv: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         run_tiny(tiny_csv, tmp_path / name, "--num_train_epochs", 1, "--seed", seed, "--cutmix_alpha", 1)
     a, b, c = (weights(tmp_path / name) for name in "abc")
@@ -148,7 +150,7 @@ def test_plateau_schedule_and_early_stopping(tiny_csv: Path, tmp_path: Path) -> 
     assert history[-1]["epoch"] < 30
 
 
-def test_killed_at_any_moment_it_ends_where_the_unbroken_run_ends(tiny_csv: Path, tmp_path: Path) -> None:
+def test_killed_run_ends_where_the_unbroken_one_does(tiny_csv: Path, tmp_path: Path) -> None:
     more = ["--num_train_epochs", "12", "--ema_decay", "0.9", "--muon_learning_rate", "0.02", "--mixup_alpha", "0.2"]
     more += ["--save_strategy", "steps", "--save_steps", "3", "--eval_strategy", "steps", "--eval_steps", "3"]
     run_tiny(tiny_csv, tmp_path / "unbroken", *more)
@@ -157,11 +159,11 @@ def test_killed_at_any_moment_it_ends_where_the_unbroken_run_ends(tiny_csv: Path
     command = [sys.executable, "-m", "training.train", *flags(tiny_csv, broken, *more)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while last_whole(broken) is None and process.poll() is None and time.monotonic() < deadline:
+    while last_complete(broken) is None and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert last_whole(broken) is not None and not (broken / "run.json").exists(), "it was not killed in mid-run"
+    assert last_complete(broken) is not None and not (broken / "run.json").exists(), "it was not killed in mid-run"
 
     run_tiny(tiny_csv, broken, *more, "--resume_from_checkpoint", "true")
     record = json.loads((broken / "run.json").read_text())
@@ -171,8 +173,8 @@ def test_killed_at_any_moment_it_ends_where_the_unbroken_run_ends(tiny_csv: Path
     assert same(weights(tmp_path / "unbroken"), weights(broken))
 
 
-def last_whole(run: Path) -> Path | None:
-    """Like `last_whole_checkpoint`, but leaves half-written ones to the process that writes them."""
+def last_complete(run: Path) -> Path | None:
+    """Like `latest_complete_checkpoint`, but leaves half-written ones to the process that writes them."""
     return next((p for p in run.glob("checkpoint-*") if (p / MANIFEST).exists()), None)
 
 
@@ -180,14 +182,12 @@ def test_half_written_checkpoint_is_never_picked_up(tiny_csv: Path, tmp_path: Pa
     run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 2)
     older, newest = sorted(tmp_path.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
     os.truncate(newest / "optimizer.pt", 10)
-    assert last_whole_checkpoint(tmp_path) == older
+    assert latest_complete_checkpoint(tmp_path) == older
     assert not newest.exists()
 
 
-def test_full_disk_is_named_and_keeps_the_older_checkpoint(
-    tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import training.learning.trainer as module
+def test_full_disk_keeps_the_older_checkpoint(tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import training.learning.callbacks as module
 
     save_file, calls = module.save_file, []
 
@@ -199,12 +199,12 @@ def test_full_disk_is_named_and_keeps_the_older_checkpoint(
 
     monkeypatch.setattr(module, "save_file", full)
     with pytest.raises(RunError, match=r"No space left on device.*resume_from_checkpoint"):
-        run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--ema_decay", 0.9, "--save_total_limit", 1)
+        run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--ema_decay", 0.9)
     monkeypatch.undo()
-    assert last_whole_checkpoint(tmp_path).name == "checkpoint-4"
+    assert latest_complete_checkpoint(tmp_path).name == "checkpoint-4"
 
 
-def test_nan_loss_stops_the_run_and_names_step_and_checkpoint(tiny_csv: Path, tmp_path: Path) -> None:
+def test_nan_loss_stops_the_run_by_step(tiny_csv: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"loss became nan by step \d+.*learning_rate"):
         run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--learning_rate", 1e30, "--max_grad_norm", 0)
 
@@ -238,17 +238,6 @@ def test_accelerate_on_cpus_never_trains_alone_unsaid(
     assert not (tmp_path / "run").exists()
 
 
-def test_class_weights() -> None:
-    labels = [0] * 6 + [1] * 3 + [2]
-    balanced = class_weight(labels, 3, "balanced")
-    assert balanced[labels].mean() == pytest.approx(1)
-    assert balanced[2] / balanced[0] == pytest.approx(6)
-    assert class_weight(labels, 3, "sqrt")[2] / class_weight(labels, 3, "sqrt")[0] == pytest.approx(6**0.5)
-    assert class_weight(labels, 3, "none") is None
-    with pytest.raises(DataError, match="every class"):
-        class_weight(labels, 4, "balanced")
-
-
 @pytest.mark.parametrize(
     "recipe, message",
     [
@@ -261,11 +250,154 @@ def test_class_weights() -> None:
         ('{"dataset": "x", "head_epochs": 1, "lr_scheduler_type": "linear"}', "head_epochs"),
     ],
 )
-def test_recipes_that_cannot_be_used_are_refused_by_name(recipe: str, message: str, tmp_path: Path) -> None:
+def test_unusable_recipes_are_refused_by_name(recipe: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.json"
     path.write_text(recipe)
     with pytest.raises(RecipeError, match=message):
         parse_arguments([str(path)])
+
+
+OLD_NAMES = {"grey": False, "early_size": 36, "early_share": 0.6, "calm_from": 0.4, "calm_strength": 0.25}
+
+
+def test_old_argument_names_stay_readable(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"dataset": "x", "contrastive_share": 0.0, **OLD_NAMES}))
+    _, model_args, _, args = parse_arguments([str(path)])
+    assert not model_args.gray
+    assert (args.low_res_size, args.low_res_fraction) == (36, 0.6)
+    assert (args.aug_decay_start, args.aug_decay_strength) == (0.4, 0.25)
+    path.write_text('{"contrastive_share": 0.3}')
+    with pytest.raises(RecipeError, match="contrastive_share: removed, see training/EXPERIMENTS"):
+        parse_arguments([str(path)])
+
+
+def test_recipes_on_published_cards_still_parse(root: Path, tmp_path: Path) -> None:
+    recipes = []
+
+    def collect(part: object) -> None:
+        for key, value in part.items() if isinstance(part, dict) else ():
+            if key == "recipe":
+                recipes.append(value)
+            collect(value)
+
+    for report in root.glob("model_card/*/report.json"):
+        collect(json.loads(report.read_text()))
+    assert len(recipes) >= 2
+    for recipe in recipes:
+        path = tmp_path / "recipe.json"
+        path.write_text(json.dumps(recipe))
+        parse_arguments([str(path), "--dataset", "x"])
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("max_train_samples", 0, "max_train_samples: expected 1 or more, got 0"),
+        ("max_eval_samples", -3, "max_eval_samples: expected 1 or more, got -3"),
+        ("per_device_train_batch_size", 0, "per_device_train_batch_size: expected above 0, got 0"),
+        ("per_device_eval_batch_size", 0, "per_device_eval_batch_size: expected above 0"),
+        ("num_train_epochs", -1, "num_train_epochs: expected above 0, got -1"),
+        ("num_train_epochs", 0, "num_train_epochs: expected above 0, got 0"),
+        ("max_steps", 0, "max_steps: expected above 0, or -1"),
+        ("learning_rate", -1, "learning_rate: expected 0 or more"),
+        ("save_total_limit", 1, "save_total_limit: expected 2 or more"),
+        ("low_res_fraction", 1.5, "low_res_fraction: expected 0 to 1, got 1.5"),
+        ("distillation_temperature", 0, "distillation_temperature: expected above 0"),
+    ],
+)
+def test_values_without_sense_are_refused(
+    name: str, value: float, message: str, tiny_csv: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match=f"^error: {message}"):
+        main(flags(tiny_csv, tmp_path / "run", f"--{name}", value))
+    assert not (tmp_path / "run").exists()
+
+
+def test_binary_recipe_and_file_for_a_folder(tiny_csv: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_bytes(bytes(range(256)))
+    with pytest.raises(SystemExit, match=r"^error: .*recipe\.json: expected JSON, got a binary file"):
+        main([str(tmp_path / "recipe.json")])
+    with pytest.raises(SystemExit, match=r"^error: output_dir .*recipe\.json: expected a folder, new or not, got: "):
+        main(flags(tiny_csv, tmp_path / "recipe.json"))
+
+
+def test_resuming_another_length_is_refused(tiny_csv: Path, tmp_path: Path) -> None:
+    run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 1)
+    with pytest.raises(RunError, match=r"checkpoint-4 belongs to a run of 4 steps, but these arguments make 12"):
+        run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--resume_from_checkpoint", "true")
+    with pytest.raises(RunError, match="4 steps, but these arguments make 2"):
+        run_tiny(
+            tiny_csv, tmp_path, "--num_train_epochs", 1, "--max_train_samples", 28, "--resume_from_checkpoint", "true"
+        )
+
+
+def test_averaged_run_resumes_averaged_only(tiny_csv: Path, tmp_path: Path) -> None:
+    run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 1)
+    with pytest.raises(RunError, match="expected a checkpoint of a run with ema_decay"):
+        run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 1, "--ema_decay", 0.9, "--resume_from_checkpoint", "true")
+
+
+def test_second_process_in_one_folder_is_refused(tiny_csv: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "training.train", *flags(tiny_csv, run, "--num_train_epochs", 100_000)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    lock = run / ".lock"
+    try:
+        deadline = time.monotonic() + 120
+        while not (lock.exists() and lock.read_text()) and first.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert second.returncode == 1
+        said = second.stderr.splitlines()[-1]
+        assert said.startswith(f"error: {run}: process {first.pid} is writing to this folder")
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.wait()
+    run_tiny(tiny_csv, run, "--max_steps", 1)  # the operating system has let go of it
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_files_that_cannot_be_written_are_named(tiny_csv: Path, tmp_path: Path) -> None:
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"  # the weights have more bytes
+        "from training.train import main; main(sys.argv[1:])"
+    )
+    run_tiny(tiny_csv, tmp_path / "cache", "--max_steps", 1)  # the dataset's cache is there already
+    argv = flags(tiny_csv, tmp_path / "run", "--num_train_epochs", 2, "--ema_decay", 0.9)
+    done = subprocess.run([sys.executable, "-c", limited, *argv], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1
+    assert re.search(r"^error: .*checkpoint-4 could not be written .*Free some disk space", done.stderr, re.M)
+    assert "Traceback" not in done.stderr
+
+
+def test_too_little_space_is_said_before_the_work(
+    tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.train.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(RunError, match=r"of free disk space for a checkpoint, got 0 MB"):
+        run_tiny(tiny_csv, tmp_path)
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_samples_are_of_all_classes(tiny_folder: Path, tmp_path: Path) -> None:
+    more = ["--max_train_samples", 14, "--max_eval_samples", 7, "--class_weights", "balanced", "--max_steps", 1]
+    args = parse_arguments(flags(tiny_folder, tmp_path, *more))
+    splits, source = load_splits(args[0], args[-1])
+    assert source["rows"] == {"train": 56, "validation": 14, "test": 14}  # of the whole dataset
+    assert sorted(splits["train"]["label"]) == sorted([*range(7)] * 2)
+    assert sorted(splits["validation"]["label"]) == [*range(7)]
+    train(*args)  # class weights need every class
+
+
+def test_evaluation_sees_every_image(tiny_csv: Path, tmp_path: Path) -> None:
+    whole = run_tiny(tiny_csv, tmp_path / "a", "--max_steps", 1, "--per_device_eval_batch_size", 14)
+    parts = run_tiny(
+        tiny_csv, tmp_path / "b", "--max_steps", 1, "--per_device_eval_batch_size", 4, "--dataloader_drop_last", "true"
+    )
+    assert parts["eval_nll"] == pytest.approx(whole["eval_nll"], abs=1e-5)
 
 
 def test_errors_end_the_program_with_one_line(tmp_path: Path, tiny_csv: Path) -> None:

@@ -1,4 +1,4 @@
-"""Prints the splits and classes of a dataset.
+"""Print the splits and classes of a dataset.
 
 python -m training.data --dataset fer2013.csv.gz --ferplus fer2013new.csv
 """
@@ -11,20 +11,18 @@ import sys
 from collections import Counter
 
 from training.data.load import load_fer, provenance
-from training.errors import DataError
+from training.errors import command
 
 
-def main() -> None:
-    """Prints the splits and classes of a dataset."""
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Print the splits and classes of a dataset."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--ferplus")
     parser.add_argument("--skip_bad_rows", action="store_true")
-    args = parser.parse_args()
-    try:
-        dataset = load_fer(args.dataset, ferplus=args.ferplus, skip_bad_rows=args.skip_bad_rows)
-    except DataError as error:
-        sys.exit(f"error: {error}")
+    args = parser.parse_args(argv)
+    dataset = load_fer(args.dataset, ferplus=args.ferplus, skip_bad_rows=args.skip_bad_rows)
     names = next(iter(dataset.values())).features["label"].names
     counts = {split: Counter(rows["label"][:]) for split, rows in dataset.items()}
     lines = ["".join(f"{cell:>12}" for cell in ("", *dataset))]
@@ -34,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,6 +1,6 @@
-"""Batched augmentation on the training device: uint8 pictures in, float pictures in 0-1 out, one resampling pass.
+"""Batched augmentation on the training device: uint8 images in, float images in 0-1 out, one resampling pass.
 
-The geometry (flip, rotation, zoom, shift) is one affine map a picture, sampled once, straight to the model's size.
+The geometry (flip, rotation, zoom, shift) is one affine map per image, sampled once, straight to the model's size.
 Random numbers come from torch's global generator, which checkpoints save and restore: a resumed run sees the same
 views.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +17,12 @@ import torch.nn.functional as F
 
 @dataclass
 class AugmentArguments:
-    """How strongly training pictures are varied. All strengths at 0 (and both mixes at 0) leave them as they are."""
+    """Strengths of the augmentation; with all of them at 0, images stay as they are."""
 
     flip: float = field(default=0.5, metadata={"help": "Chance of a left-right flip, 0-1."})
     rotation: float = field(default=12.0, metadata={"help": "Rotation up to this many degrees either way."})
     zoom: float = field(default=0.18, metadata={"help": "Zoom by a factor in [1 / (1 + zoom), 1 + zoom]."})
-    shift: float = field(default=0.15, metadata={"help": "Shift up to this share of the picture's side."})
+    shift: float = field(default=0.15, metadata={"help": "Shift up to this share of the side."})
     contrast: float = field(default=0.3, metadata={"help": "Contrast by a factor in [1 - c, 1 + c]."})
     brightness: float = field(default=0.15, metadata={"help": "Brightness up to this much either way (white is 1)."})
     erase: float = field(default=0.3, metadata={"help": "Chance of one erased box, 0-1."})
@@ -86,12 +87,12 @@ def random_boxes(n: int, size: int, low: float, high: float, device: torch.devic
 
 
 def augment(pixels: torch.Tensor, args: AugmentArguments, size: int) -> torch.Tensor:
-    """Vary a batch of pictures.
+    """Augment a batch of images.
 
     Args:
         pixels: (n, C, h, w) uint8.
         args: the strengths.
-        size: the side of the pictures that come out, in pixels.
+        size: the side of the images that come out, in pixels.
 
     Returns:
         (n, C, size, size) float32 in 0-1.
@@ -112,7 +113,28 @@ def augment(pixels: torch.Tensor, args: AugmentArguments, size: int) -> torch.Te
     return images
 
 
-def mix(images: torch.Tensor, args: AugmentArguments) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+class Mixing(NamedTuple):
+    """How the images of a batch were mixed with each other.
+
+    Attributes:
+        partner: (n,) int64, the row that each image was mixed with.
+        share: (n,) float in 0-1, how much of the image itself is left.
+    """
+
+    partner: torch.Tensor
+    share: torch.Tensor
+
+    @classmethod
+    def none(cls, n: int, device: torch.device) -> Mixing:
+        """No mixing: each image is its own partner."""
+        return cls(torch.arange(n, device=device), torch.ones(n, device=device))
+
+    def blend(self, target: torch.Tensor) -> torch.Tensor:
+        """(n, C) targets of the mixtures from those of the images."""
+        return self.share[:, None] * target + (1 - self.share[:, None]) * target[self.partner]
+
+
+def mix(images: torch.Tensor, args: AugmentArguments) -> tuple[torch.Tensor, Mixing]:
     """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019); with both switched on, one of them at random a batch.
 
     Args:
@@ -120,22 +142,20 @@ def mix(images: torch.Tensor, args: AugmentArguments) -> tuple[torch.Tensor, tor
         args: `mixup_alpha` and `cutmix_alpha`.
 
     Returns:
-        The mixed pictures; `partner` (n,) int64, the row each picture was mixed with; `share` (n,) float, how much of
-        the picture itself is left, so that its target is `share * own + (1 - share) * partner's`.
+        The mixed images, and how they were mixed. With both switched off, the images themselves.
     """
     n, device = len(images), images.device
-    partner = torch.randperm(n, device=device)
-    share = torch.ones(n, device=device)
     kinds = [kind for kind in ("mixup", "cutmix") if getattr(args, f"{kind}_alpha") > 0]
     if not kinds:
-        return images, partner, share
+        return images, Mixing.none(n, device)
+    partner = torch.randperm(n, device=device)
     kind = kinds[int(torch.randint(len(kinds), ()))]
     alpha = torch.tensor(float(getattr(args, f"{kind}_alpha")), device=device)
     share = torch.distributions.Beta(alpha, alpha).sample((n,))
     if kind == "mixup":
         weight = share.view(n, 1, 1, 1)
-        return weight * images + (1 - weight) * images[partner], partner, share
+        return weight * images + (1 - weight) * images[partner], Mixing(partner, share)
     size = images.shape[-1]
     sides = (1 - share).sqrt().view(1, n, 1) * size
     box = box_masks(uniform(2 * n, 0, size, device).view(2, n, 1), sides, size)
-    return torch.where(box, images[partner], images), partner, 1 - box.float().mean(dim=(1, 2, 3))
+    return torch.where(box, images[partner], images), Mixing(partner, 1 - box.float().mean(dim=(1, 2, 3)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data.labels import VOTES
-from training.data.readers import SPLITS, Row, Source, cell, emotion_name, kaggle_row, read_picture, split_name
+from training.data.rows import SPLITS, Row, Source, cell, emotion_name, kaggle_row, read_image, split_name
 from training.errors import DataError, RowError
 
 IMAGE_COLUMNS = ("image", "img", "img_bytes", "image_bytes")
@@ -16,7 +16,7 @@ LABEL_COLUMNS = ("label", "labels", "emotion", "emotions", "expression")
 
 
 def open_repository(path: str, name: str, pin: str | None, cache_dir: str | Path | None, content: str = "") -> Source:
-    """Opens a dataset repository, local or on the Hub, as `datasets` reads it.
+    """Open a dataset repository, local or on the Hub, as `datasets` reads it.
 
     Args:
         path: A local folder or a Hub id.
@@ -26,7 +26,7 @@ def open_repository(path: str, name: str, pin: str | None, cache_dir: str | Path
         content: Hash of a local folder's content; its commit is the revision of a Hub dataset.
 
     Raises:
-        DataError: If it cannot be read, or has no picture column or no named labels.
+        DataError: If it cannot be read, or has no image column or no named labels.
     """
     from datasets import ClassLabel, List, Value, load_dataset_builder
     from datasets.exceptions import DatasetsError
@@ -57,7 +57,7 @@ def open_repository(path: str, name: str, pin: str | None, cache_dir: str | Path
 
 
 def _columns(name: str, features: Any) -> tuple[str, str]:
-    """The image and the label column of a repository; the raw Kaggle CSV counts as `pixels` and `emotion`."""
+    """Find the image and the label column of a repository; the raw Kaggle CSV counts as `pixels` and `emotion`."""
     from datasets import ClassLabel, Image, Value
 
     plain = {column.strip().lower(): column for column in features}
@@ -75,7 +75,7 @@ def _columns(name: str, features: Any) -> tuple[str, str]:
     if not isinstance(feature, ClassLabel) and not (isinstance(feature, Value) and "string" in feature.dtype):
         raise DataError(
             f"{name}: expected label names in the column {labels[0]} (ClassLabel or string), found {feature}; copies "
-            "of FER-2013 number their classes in different orders, so bare numbers cannot be told apart: cast the "
+            "of FER-2013 number their classes in different orders, so bare numbers are ambiguous: cast the "
             "column to ClassLabel first"
         )
     return images[0], labels[0]
@@ -111,12 +111,12 @@ def _repository_row(
     if image.strip().lower() == "pixels":
         kaggle = kaggle_row({"usage": split} | {column.strip().lower(): value for column, value in record.items()})
         return replace(kaggle, metadata=extra)
-    value, picture = cell(record, label), cell(record, image)
+    value, image_cell = cell(record, label), cell(record, image)
     if names is not None:
         if not 0 <= value < len(names):
             raise RowError("label", f"expected a label from 0 to {len(names) - 1}, found {value}")
         value = names[value]
-    encoded = picture["bytes"] if isinstance(picture, dict) else picture
+    encoded = image_cell["bytes"] if isinstance(image_cell, dict) else image_cell
     if encoded is None:
-        encoded = read_picture(Path(picture["path"]))
+        encoded = read_image(Path(image_cell["path"]))
     return Row(split, emotion_name(value), encoded, extra)

@@ -1,6 +1,6 @@
 """Names of the apparent expressions, their spellings in the wild, and the FER+ majority rule.
 
-Labels map by name, never by position: the Kaggle CSV numbers its classes in `EMOTIONS` order, Hub datasets and picture
+Labels map by name, never by position: the Kaggle CSV numbers its classes in `EMOTIONS` order, Hub datasets and image
 folders number them alphabetically.
 """
 
@@ -31,7 +31,7 @@ _CANONICAL = {spelling: name for name, others in _SPELLINGS.items() for spelling
 
 
 def canonical_label(name: str) -> str:
-    """Maps one spelling of an expression to ours; case and surrounding blanks do not count.
+    """Map one spelling of an expression to ours; case and surrounding blanks do not count.
 
     Args:
         name: For example `"Happiness"`, `"surprised"` or `"anger"`.
@@ -50,7 +50,7 @@ def canonical_label(name: str) -> str:
 
 
 def majority_label(votes: np.ndarray) -> np.ndarray:
-    """The FER+ majority label of each picture, after Barsoum et al. 2016, https://arxiv.org/abs/1608.01041.
+    """Return the FER+ majority label of each image, after Barsoum et al. 2016, https://arxiv.org/abs/1608.01041.
 
     A single vote is taken for an outlier and dropped. The largest of the ten columns must then hold more than half of
     what is left and be one of the eight expressions.

@@ -1,4 +1,4 @@
-"""What a dataset itself allows to be known: label noise, exact duplicates, and where colour and size end.
+"""Limits of a dataset: label noise, exact duplicates, and the range of colors and sizes.
 
 These are the numbers behind the limits that a model card states.
 """
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def data_limits(data: DatasetDict, split: str) -> dict[str, Any]:
-    """The report's `data`.
+    """Measure the report's `data`.
 
     Args:
         data: from `load_fer`.
-        split: whose pictures are looked at.
+        split: the one to describe.
 
     Returns:
         JSON-ready: `split`, `images`, `grayscale` (how many are), `sizes` ("48 x 48" pixels to how many), and
@@ -57,7 +57,7 @@ def data_limits(data: DatasetDict, split: str) -> dict[str, Any]:
 
 
 def vote_limits(pictures: Dataset) -> dict[str, Any]:
-    """How far the ten annotators of FER+ agree, with each other and with the labels of the dataset.
+    """Measure how far the ten annotators of FER+ agree, with each other and with the labels of the dataset.
 
     Args:
         pictures: with `votes` and `label`.

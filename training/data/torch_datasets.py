@@ -11,25 +11,28 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
+from training.data.splits import stratified_sample
+from training.errors import DataError
+
 IN_MEMORY = 2 * 2**30  # bytes; a split that decodes to more stays on disk and is decoded batch by batch
 
 
 def side(image_processor: Any) -> int:
-    """The side in pixels of what a transformers image processor puts out.
+    """Return the side in pixels of what a transformers image processor puts out.
 
     Raises:
-        ValueError: the processor's size is not a square.
+        DataError: the processor's size is not a square.
     """
     size = image_processor.size
     if (height := size.get("height")) and height == size.get("width"):
         return int(height)
     if shortest := size.get("shortest_edge"):
         return int(shortest)
-    raise ValueError(f"image processor: expected a square size, got {dict(size)}")
+    raise DataError(f"image processor: expected a square size, got {dict(size)}")
 
 
 def targets(split: datasets.Dataset) -> dict[str, torch.Tensor]:
-    """The targets of a split: `labels` (n,) int64 and, where the split has votes, `votes` (n, 10) float32."""
+    """Return the targets of a split: `labels` (n,) int64 and, where the split has votes, `votes` (n, 10) float32."""
     result = {"labels": torch.tensor(split["label"][:], dtype=torch.int64)}
     if "votes" in split.column_names:
         result["votes"] = torch.tensor(split["votes"][:], dtype=torch.float32)
@@ -39,18 +42,18 @@ def targets(split: datasets.Dataset) -> dict[str, torch.Tensor]:
 def in_chunks(
     images: datasets.Dataset, convert: Callable[[list[Image.Image]], torch.Tensor], what: str, rows: int = 1000
 ) -> torch.Tensor:
-    """All pictures converted, a thousand at a time, under a progress bar called `what`."""
+    """Convert all images, a thousand at a time, under a progress bar called `what`."""
     starts = tqdm(range(0, len(images), rows), what, leave=False)
     return torch.cat([convert(images[start : start + rows]["image"]) for start in starts])
 
 
-class TrainingPixels(torch.utils.data.Dataset):
-    """Pictures as uint8 at one size, cut and normalised nowhere: augmentation does that on the device.
+class TrainDataset(torch.utils.data.Dataset):
+    """Images as uint8 at one size; augmentation and normalization happen on the device.
 
     Args:
         split: with `image`, `label` and perhaps `votes`.
-        channels: 1 decodes to greyscale, 3 to RGB.
-        size: pictures that are not all of one size are resized to this side, in pixels.
+        channels: 1 decodes to grayscale, 3 to RGB.
+        size: images of other sizes are resized to this side, in pixels.
     """
 
     def __init__(self, split: datasets.Dataset, channels: int, size: int) -> None:
@@ -62,10 +65,10 @@ class TrainingPixels(torch.utils.data.Dataset):
         self.size = first if first[0] == first[1] and max(first) <= size else (size, size)
         self.memory: torch.Tensor | None = None
         if len(split) * channels * self.size[0] * self.size[1] <= IN_MEMORY:
-            self.memory = in_chunks(self.images, self.decode, "Decoding pictures")
+            self.memory = in_chunks(self.images, self.decode, "Decoding images")
 
     def decode(self, images: list[Image.Image]) -> torch.Tensor:
-        """(n, C, h, w) uint8."""
+        """Return (n, C, h, w) uint8."""
         arrays = []
         for image in images:
             converted = image.convert(self.mode)
@@ -75,9 +78,10 @@ class TrainingPixels(torch.utils.data.Dataset):
         batch = torch.from_numpy(np.stack(arrays))
         return batch[:, None] if self.mode == "L" else batch.permute(0, 3, 1, 2).contiguous()
 
-    def statistics(self, rows: int = 5000) -> tuple[float, float]:
-        """Mean and standard deviation of the pixels of the first rows, in 0-1."""
-        pixels = self.__getitems__(list(range(min(rows, len(self)))))["pixel_values"].double() / 255
+    def statistics(self, seed: int, rows: int = 5000) -> tuple[float, float]:
+        """Return mean and standard deviation, in 0-1, of the pixels of a stratified sample."""
+        sample = stratified_sample(self.targets["labels"].numpy(), rows, seed)
+        pixels = self.__getitems__(sample.tolist())["pixel_values"].double() / 255
         return round(pixels.mean().item(), 4), round(pixels.std().item(), 4)
 
     def __len__(self) -> int:
@@ -89,13 +93,13 @@ class TrainingPixels(torch.utils.data.Dataset):
         return {"pixel_values": pixels} | {name: target[rows] for name, target in self.targets.items()}
 
 
-class ProcessedPixels(torch.utils.data.Dataset):
-    """Pictures exactly as the saved image processor gives them to the published model.
+class EvalDataset(torch.utils.data.Dataset):
+    """Images exactly as the saved image processor gives them to the published model.
 
     Args:
         split: with `image`, `label` and perhaps `votes`.
         image_processor: the checkpoint's.
-        channels: 1 keeps one of the three equal channels of the greyscale picture.
+        channels: 1 keeps one of the three equal channels of the grayscale image.
     """
 
     def __init__(self, split: datasets.Dataset, image_processor: Any, channels: int) -> None:
@@ -104,11 +108,11 @@ class ProcessedPixels(torch.utils.data.Dataset):
         self.channels = channels
         self.targets = targets(split)
         self.memory: torch.Tensor | None = None
-        if len(split) * channels * side(image_processor) ** 2 * 4 <= IN_MEMORY:  # every epoch looks at the same pixels
-            self.memory = in_chunks(self.images, self.process, "Processing pictures")
+        if len(split) * channels * side(image_processor) ** 2 * 4 <= IN_MEMORY:  # every epoch uses the same pixels
+            self.memory = in_chunks(self.images, self.process, "Processing images")
 
     def process(self, images: list[Image.Image]) -> torch.Tensor:
-        """(n, C, H, W) float32."""
+        """Return (n, C, H, W) float32."""
         if self.channels == 1:
             images = [image.convert("L") for image in images]
         pixels = self.image_processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]
@@ -123,6 +127,6 @@ class ProcessedPixels(torch.utils.data.Dataset):
         return {"pixel_values": pixels} | {name: target[rows] for name, target in self.targets.items()}
 
 
-def as_is(batch: Any) -> Any:
-    """The collator of these datasets: their `__getitems__` has collated already."""
+def identity_collate(batch: Any) -> Any:
+    """Return the batch: the `__getitems__` of these datasets collates."""
     return batch

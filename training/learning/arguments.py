@@ -1,12 +1,13 @@
-"""The arguments of a training run: one JSON recipe, any of it overridden by flags, refused by name when unknown."""
+"""The arguments of a training run: one JSON recipe, overridden by flags; unknown names are refused."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from transformers import HfArgumentParser
@@ -24,8 +25,13 @@ class DataArguments:
     dataset: str = field(metadata={"help": "CSV, folder or Hub id (user/name[@revision]); see training/data/load.py."})
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv: the FER+ votes for the same rows."})
     skip_bad_rows: bool = field(default=False, metadata={"help": "Drop and count bad rows instead of stopping."})
-    max_train_samples: int | None = field(default=None, metadata={"help": "Train on the first so many rows only."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate on the first so many rows only."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Train on a sample, classes in proportion."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate on such a sample."})
+
+    def __post_init__(self) -> None:
+        for name in ("max_train_samples", "max_eval_samples"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name}: expected 1 or more, got {value}")
 
 
 @dataclass
@@ -42,32 +48,35 @@ class TrainingArguments(HFTrainingArguments):
     output_dir: str = field(default="runs/run", metadata={"help": "The run folder."})
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
-    save_total_limit: int | None = field(default=2, metadata={"help": "How many checkpoints to keep."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "How many checkpoints to keep, at least 2."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint's weights."})
     metric_for_best_model: str | None = field(default="accuracy", metadata={"help": "Validation metric to choose by."})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "cosine, reduce_lr_on_plateau, ..."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "The datasets hand out ready batches."})
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hiding NaN would hide a broken run."})
-    per_device_train_batch_size: int = field(default=128, metadata={"help": "Pictures a step and device."})
-    per_device_eval_batch_size: int = field(default=256, metadata={"help": "Pictures an evaluation step and device."})
+    per_device_train_batch_size: int = field(default=128, metadata={"help": "Images per step and device."})
+    per_device_eval_batch_size: int = field(default=256, metadata={"help": "Images per evaluation step and device."})
     adam_beta2: float = field(default=0.99, metadata={"help": "AdamW's second momentum."})
     restore_callback_states_from_checkpoint: bool = field(
-        default=True, metadata={"help": "A resumed run remembers its patience and its time."}
+        default=True, metadata={"help": "A resumed run keeps its patience and its time."}
     )
     report_to: str = field(default="tensorboard", metadata={"help": "Where the logs go."})
 
     muon_learning_rate: float = field(default=0.0, metadata={"help": "Muon's rate for matrices; 0: AdamW for all."})
     muon_weight_decay: float = field(default=0.005, metadata={"help": "Muon's decoupled weight decay."})
-    layer_decay: float = field(default=1.0, metadata={"help": "Rate multiplier a block towards the stem."})
-    head_epochs: float = field(default=0.0, metadata={"help": "First phase: train the classifier only, so long."})
-    early_size: int = field(default=0, metadata={"help": "Side of the training pictures at first; 0: always full."})
-    early_share: float = field(default=0.0, metadata={"help": "Share of the run at early_size; convolutional nets."})
-    calm_from: float = field(default=1.0, metadata={"help": "Share of the run after which augmentation weakens."})
-    calm_strength: float = field(default=0.5, metadata={"help": "Its strength from then on, and that of drop path."})
-    contrastive_share: float = field(
-        default=0.0, metadata={"help": "Share of the run, at its start, that learns without labels; 0: none."}
+    layer_decay: float = field(default=1.0, metadata={"help": "Rate multiplier per block towards the stem."})
+    head_epochs: float = field(default=0.0, metadata={"help": "Epochs at the start that train only the classifier."})
+    low_res_size: int = field(default=0, metadata={"help": "Side of the training images at first; 0: always full."})
+    low_res_fraction: float = field(
+        default=0.0, metadata={"help": "Share of the run at low_res_size; convolutional networks only."}
     )
-    ema_decay: float = field(default=0.0, metadata={"help": "Average the weights over steps by this; 0: do not."})
+    aug_decay_start: float = field(
+        default=1.0, metadata={"help": "Share of the run after which augmentation weakens."}
+    )
+    aug_decay_strength: float = field(
+        default=0.5, metadata={"help": "Its strength from then on, and that of drop path."}
+    )
+    ema_decay: float = field(default=0.0, metadata={"help": "Decay of the moving average of the weights; 0: off."})
     early_stopping_patience: int = field(default=0, metadata={"help": "Evaluations without gain until stop; 0: off."})
     class_weights: str = field(
         default="none", metadata={"help": "none; sqrt or balanced: weight classes by their rarity in the loss."}
@@ -79,7 +88,7 @@ class TrainingArguments(HFTrainingArguments):
         default_factory=list, metadata={"help": "Run folders or Hub ids with the same outputs, to distil from."}
     )
     teacher_flip: bool = field(
-        default=False, metadata={"help": "The teachers see the mirrored view, too, and teach by the average of both."}
+        default=False, metadata={"help": "The teachers also see the mirrored view; their two answers are averaged."}
     )
     distillation_weight: float = field(
         default=0.7, metadata={"help": "Share of the loss that is cross-entropy to the teachers' probabilities."}
@@ -92,41 +101,119 @@ class TrainingArguments(HFTrainingArguments):
         # The parent wants to be told that there is no accelerator before it grants bfloat16 to a CPU.
         self.use_cpu = self.use_cpu or not (torch.cuda.is_available() or torch.backends.mps.is_available())
         super().__post_init__()
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay: expected 0 to below 1, got {self.ema_decay}")
-        for name in ("early_share", "calm_from", "contrastive_share", "calm_strength", "distillation_weight"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
-        if self.distillation_temperature <= 0:
-            raise ValueError(f"distillation_temperature: expected above 0, got {self.distillation_temperature}")
+        for name, (fits, expected) in RANGES.items():
+            if not fits(getattr(self, name)):
+                raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)}")
+        if self.max_steps <= 0 and not self.num_train_epochs > 0:
+            raise ValueError(f"num_train_epochs: expected above 0, got {self.num_train_epochs}")
         if self.class_weights not in ("none", "sqrt", "balanced"):
             raise ValueError(f"class_weights: expected none, sqrt or balanced, got {self.class_weights!r}")
         if self.head_epochs and str(self.lr_scheduler_type) != "SchedulerType.COSINE":
             raise ValueError("head_epochs works with lr_scheduler_type cosine only")
 
 
+def _share(value: float) -> bool:
+    return 0 <= value <= 1
+
+
+def _positive(value: float) -> bool:
+    return value > 0
+
+
+def _not_negative(value: float) -> bool:
+    return value >= 0
+
+
+RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "ema_decay": (lambda value: 0 <= value < 1, "0 to below 1"),
+    "max_steps": (lambda value: value == -1 or value > 0, "above 0, or -1 to count in epochs"),
+    # with one, the only complete checkpoint would be removed before the next one is complete
+    "save_total_limit": (lambda value: value is None or value >= 2, "2 or more"),
+    **dict.fromkeys(
+        ("low_res_fraction", "aug_decay_start", "aug_decay_strength", "distillation_weight"), (_share, "0 to 1")
+    ),
+    **dict.fromkeys(
+        (
+            "per_device_train_batch_size",
+            "per_device_eval_batch_size",
+            "gradient_accumulation_steps",
+            "distillation_temperature",
+            "layer_decay",
+        ),
+        (_positive, "above 0"),
+    ),
+    **dict.fromkeys(
+        (
+            "low_res_size",
+            "head_epochs",
+            "early_stopping_patience",
+            "ferplus_weight",
+            "learning_rate",
+            "muon_learning_rate",
+            "weight_decay",
+            "muon_weight_decay",
+        ),
+        (_not_negative, "0 or more"),
+    ),
+}
+
+
 ARGUMENTS = (DataArguments, ModelArguments, AugmentArguments, TrainingArguments)
 
 
-def recipe_flags(path: Path) -> list[str]:
-    """A recipe file as command-line flags, so that flags given after it override it.
+# as they stand in published recipes and in the run.json of earlier runs
+RENAMED = {
+    "grey": "gray",
+    "early_size": "low_res_size",
+    "early_share": "low_res_fraction",
+    "calm_from": "aug_decay_start",
+    "calm_strength": "aug_decay_strength",
+}
+REMOVED = {"contrastive_share": 0.0}  # and the value at which it did nothing
+
+
+def current_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the arguments of an older recipe their present names.
 
     Raises:
-        RecipeError: see there.
+        RecipeError: it asks for something that is no longer there.
+    """
+    if gone := [name for name, idle in REMOVED.items() if recipe.get(name, idle) != idle]:
+        raise RecipeError(f"{', '.join(gone)}: removed, see training/EXPERIMENTS.md; the commit of that run has it")
+    return {RENAMED.get(name, name): value for name, value in recipe.items() if name not in REMOVED}
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a recipe, by its present argument names.
+
+    Raises:
+        RecipeError: it is no JSON object, or has a key that no argument has.
     """
     try:
-        recipe = json.loads(path.read_text())
+        recipe = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: expected a recipe, but it cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: expected JSON, got a binary file") from error
     except json.JSONDecodeError as error:
         raise RecipeError(f"{path}: expected JSON, got an error in line {error.lineno}: {error.msg}") from error
     if not isinstance(recipe, dict):
         raise RecipeError(f"{path}: expected a JSON object of arguments, got {type(recipe).__name__}")
+    recipe = current_names(recipe)
     known = {item.name for kind in ARGUMENTS for item in dataclasses.fields(kind) if item.init}
     if unknown := [key for key in recipe if key not in known]:
         raise RecipeError(f"{path}: unknown argument {', '.join(map(repr, unknown))}; see python -m training.train -h")
+    return recipe
+
+
+def recipe_flags(path: Path) -> list[str]:
+    """Turn a recipe into command-line flags, so that flags given after it override it.
+
+    Raises:
+        RecipeError: the recipe cannot be used.
+    """
     flags: list[str] = []
-    for key, value in recipe.items():
+    for key, value in read_recipe(path).items():
         if value is None:
             continue
         values = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]

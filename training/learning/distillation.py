@@ -1,4 +1,7 @@
-"""Distillation (Hinton et al. 2015): teachers whose probabilities, on the very view it sees, a student learns."""
+"""Distillation (Hinton et al. 2015): a student learns the probabilities of teachers.
+
+Both see the same augmented view, but the teachers see it clean where the student's is corrupted.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from training.network.build import output_names
 
 
 class Teacher:
-    """One checkpoint, with its own picture size, channels, mean and std.
+    """One checkpoint, with its own image size, channels, mean and std.
 
     Args:
         path: run folder, package or Hub id.
@@ -32,10 +35,10 @@ class Teacher:
             image_processor = AutoImageProcessor.from_pretrained(path)
         except (OSError, ValueError) as error:
             raise TeacherError(f"teacher {path}: expected a run folder or a Hub id, got: {error}") from error
-        names, wanted = output_names(model.config), output_names(student.config)
-        if names != wanted:
+        names, expected = output_names(model.config), output_names(student.config)
+        if names != expected:
             raise TeacherError(
-                f"teacher {path}: expected the student's outputs {', '.join(wanted)}; got {', '.join(names)}. "
+                f"teacher {path}: expected the student's outputs {', '.join(expected)}; got {', '.join(names)}. "
                 "Train it with the same ferplus_weight switched on or off as the student."
             )
         self.model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
@@ -48,7 +51,7 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits (n, outputs) float32 of pictures (n, 1 or 3, s, s) in 0-1."""
+        """Return logits (n, outputs) float32 of images (n, 1 or 3, s, s) in 0-1."""
         if self.channels == 1 and images.shape[1] == 3:
             images = (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
         if images.shape[-1] != self.size:
@@ -88,7 +91,7 @@ class Teachers:
         self.flip = flip
 
     def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Probabilities (n, C) by head, of pictures (n, 1 or 3, s, s) in 0-1: the view that the student is shown."""
+        """Return probabilities (n, C) by head, of images (n, 1 or 3, s, s) in 0-1."""
         views = [images, images.flip(-1)] if self.flip else [images]
         logits = torch.stack([member(view) for member in self.members for view in views]) / self.temperature
         return {name: logits[..., rows].softmax(dim=-1).mean(dim=0) for name, rows in self.heads.items()}

@@ -1,4 +1,4 @@
-"""Optimiser and schedule: Muon for the matrices, AdamW for the rest, layer-wise decay, a head-only first phase."""
+"""Optimizer and schedule: Muon for the matrices, AdamW for the rest, layer-wise decay, a head-only first phase."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ BLOCK = re.compile(r"^(.*?\b(?:layers|layer)\.\d+)\.")  # "...stages.0.layers.1.
 
 
 def matrix(parameter: torch.Tensor) -> torch.Tensor:
-    """A view of a linear or convolution weight as a matrix, one row an output, over the same memory."""
+    """Return a view of a linear or convolution weight as a matrix, one row an output, over the same memory."""
     if parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last):
         parameter = parameter.permute(0, 2, 3, 1)  # the order of columns does not matter to Muon
     return parameter.view(len(parameter), -1)
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024) on groups marked `muon`, AdamW on the others, behind one optimiser's interface.
+    """Muon (Jordan et al. 2024) on groups marked `muon`, AdamW on the others, behind one optimizer's interface.
 
-    Muon orthogonalises each matrix's momentum; on ConvNeXt's point-wise layers it learned in one epoch here what took
+    Muon orthogonalizes each matrix's momentum; on ConvNeXt's point-wise layers it learned in one epoch here what took
     AdamW more than two (training/EXPERIMENTS.md). A convolution's kernel is a matrix to it, too, one row an output
     channel. Depth-wise kernels are none; they, norms, the stem and the classifier stay with AdamW.
 
@@ -67,7 +67,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The parts' own states, in order."""
+        """Return the parts' own states, in order."""
         return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 
 def depths(model: nn.Module) -> dict[str, int]:
-    """How deep each parameter sits: 0 for the stem, 1..n for the blocks in order, n + 1 for the head.
+    """Return how deep each parameter sits: 0 for the stem, 1..n for the blocks in order, n + 1 for the head.
 
     Works on any transformers ViT or ConvNeXt, whose blocks are numbered in their parameters' names.
     """
@@ -108,7 +108,7 @@ def parameter_groups(
     muon_weight_decay: float = 0.0,
     layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
-    """Group the parameters that train: by depth, by whether they decay, and by optimiser.
+    """Group the parameters that train: by depth, by whether they decay, and by optimizer.
 
     Args:
         model: a transformers image classifier.
@@ -148,13 +148,13 @@ def parameter_groups(
 def two_phase_schedule(
     optimizer: torch.optim.Optimizer, steps: int, warmup: int, head_steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Head only at a constant rate for `head_steps`, then everything from a warm-up down a cosine to zero."""
+    """Make a schedule: the head alone at a constant rate, then everything with a warm-up and a cosine to zero."""
 
     def joint(step: int) -> float:
-        done = step - head_steps
-        if done < warmup:
-            return max(0.0, (done + 1) / (warmup + 1))
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / max(1, steps - head_steps - warmup))))
+        joint_step = step - head_steps
+        if joint_step < warmup:
+            return max(0.0, (joint_step + 1) / (warmup + 1))
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (joint_step - warmup) / max(1, steps - head_steps - warmup))))
 
     def backbone(step: int) -> float:
         return 0.0 if step < head_steps else joint(step)

@@ -1,7 +1,7 @@
 """The network: a small ConvNeXt or CNN from a config, or any ViT/ConvNeXt checkpoint, with one classifier.
 
 A run may learn two label sets at once: FER-2013's and, as a distribution over annotators' votes, FER+'s. Both live in
-one linear classifier, told apart by their names: "angry" ... and "ferplus/angry" .... Packaging keeps one of them.
+one linear classifier, distinguished by their names: "angry" ... and "ferplus/angry" .... Packaging keeps one of them.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
-from training.network.surgery import fold_grey_stem, select_head
+from training.errors import RecipeError
+from training.network.surgery import expand_stem_to_rgb, select_head
 
-FERPLUS_PREFIX = "ferplus/"  # how the FER+ outputs are told apart in a classifier of both heads
+FERPLUS_PREFIX = "ferplus/"  # marks the FER+ outputs in a classifier of both heads
 
 
 def output_names(config: PreTrainedConfig) -> list[str]:
-    """The classifier's outputs in order."""
+    """Return the classifier's outputs in order."""
     return [name for _, name in sorted((int(index), str(name)) for index, name in (config.id2label or {}).items())]
 
 
 def heads(config: PreTrainedConfig) -> dict[str, list[int]]:
-    """The classifier's output indices of each head, by head name: "fer2013" and, where there is one, "ferplus"."""
+    """Return the output indices of each head, by head name: "fer2013" and, where there is one, "ferplus"."""
     result: dict[str, list[int]] = {}
     for index, name in enumerate(output_names(config)):
         result.setdefault("ferplus" if name.startswith(FERPLUS_PREFIX) else "fer2013", []).append(index)
@@ -45,9 +46,10 @@ def heads(config: PreTrainedConfig) -> dict[str, list[int]]:
 
 @dataclass
 class ModelArguments:
-    """Which network: a checkpoint to go on from, or else a new one of these sizes.
+    """The network: a checkpoint to fine-tune, or else a new one of these sizes.
 
-    The RegNet is meant as a teacher: batch norm and plain 3x3 kernels learn FER-2013 in fewer epochs than ConvNeXt's.
+    The RegNet is meant as a teacher: with batch norm and plain 3x3 kernels it learns FER-2013 in fewer epochs than the
+    ConvNeXt.
     """
 
     model_name_or_path: str | None = field(
@@ -55,8 +57,8 @@ class ModelArguments:
     )
     model_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the checkpoint."})
     architecture: str = field(default="convnext", metadata={"help": "A new network's: convnext, or regnet (a CNN)."})
-    image_size: int = field(default=48, metadata={"help": "Side of the pictures of a new network, in pixels."})
-    grey: bool = field(default=True, metadata={"help": "New network: one input channel. Packaging widens it to RGB."})
+    image_size: int = field(default=48, metadata={"help": "Image side of a new network, in pixels."})
+    gray: bool = field(default=True, metadata={"help": "New network: one input channel. Packaging widens it to RGB."})
     patch_size: int = field(default=3, metadata={"help": "Stride of a new ConvNeXt's stem; a RegNet's is 2."})
     hidden_sizes: list[int] = field(default_factory=lambda: [64, 128, 256], metadata={"help": "Width of each stage."})
     depths: list[int] = field(default_factory=lambda: [2, 2, 6], metadata={"help": "Blocks of each stage."})
@@ -68,7 +70,7 @@ class ModelArguments:
     def __post_init__(self) -> None:
         if len(self.hidden_sizes) != len(self.depths):
             raise ValueError(
-                f"hidden_sizes and depths: expected one entry a stage in both, got {self.hidden_sizes}, {self.depths}"
+                f"hidden_sizes and depths: expected one entry per stage, got {self.hidden_sizes} and {self.depths}"
             )
         if self.architecture not in ("convnext", "regnet"):
             raise ValueError(f"architecture: expected convnext or regnet, got {self.architecture!r}")
@@ -77,7 +79,7 @@ class ModelArguments:
         if self.model_name_or_path is None and coarsest < 1:
             raise ValueError(
                 f"image_size {self.image_size} is too small for a stem of stride {stem} and {len(self.depths)} "
-                "stages: nothing would be left of the picture in the last stage"
+                "stages: nothing would be left of the image in the last stage"
             )
 
 
@@ -89,14 +91,14 @@ def build_model(
     Args:
         args: which network.
         names: the classifier's outputs, all heads together.
-        pixel_mean, pixel_std: of the training pictures in 0-1; a new network's input is normalised by them.
+        pixel_mean, pixel_std: of the training images in 0-1; a new network's input is normalised by them.
 
     Returns:
         The model and its image processor, which puts out RGB whatever the model takes.
 
     Raises:
         OSError: the checkpoint is not found or cannot be read.
-        ValueError: the checkpoint is neither a ViT nor a ConvNeXt.
+        RecipeError: the checkpoint is neither a ViT nor a ConvNeXt.
     """
     id2label = dict(enumerate(names))
     label2id = {name: i for i, name in id2label.items()}
@@ -111,7 +113,7 @@ def build_model(
 
     config = AutoConfig.from_pretrained(args.model_name_or_path, revision=args.model_revision)
     if config.model_type not in ("vit", "deit", "convnext", "convnextv2"):
-        raise ValueError(
+        raise RecipeError(
             f"{args.model_name_or_path}: expected a ViT or ConvNeXt checkpoint, got model_type {config.model_type!r}"
         )
     config.id2label, config.label2id = id2label, label2id
@@ -129,14 +131,14 @@ def build_model(
 
 
 def new_model(args: ModelArguments, labels: dict[str, Any]) -> PreTrainedModel:
-    """A network with random weights.
+    """Make a network with random weights.
 
     Args:
         args: its sizes.
         labels: `id2label` and `label2id`.
     """
     shape: dict[str, Any] = labels | {
-        "num_channels": 1 if args.grey else 3,
+        "num_channels": 1 if args.gray else 3,
         "hidden_sizes": args.hidden_sizes,
         "depths": args.depths,
     }
@@ -165,7 +167,7 @@ def new_model(args: ModelArguments, labels: dict[str, Any]) -> PreTrainedModel:
 def load_model(
     path: str | Path, head: str = "fer2013", revision: str | None = None
 ) -> tuple[PreTrainedModel, BaseImageProcessor]:
-    """Load a run folder, a package or a Hub checkpoint with one head, ready for RGB pictures.
+    """Load a run folder, a package or a Hub checkpoint with one head, ready for RGB images.
 
     Args:
         path: a folder or a Hub id.
@@ -184,5 +186,5 @@ def load_model(
     if len(heads(model.config)) > 1:
         select_head(model, head)
     if model.config.num_channels == 1:
-        fold_grey_stem(model)
+        expand_stem_to_rgb(model)
     return model.eval(), image_processor

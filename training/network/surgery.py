@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from training.evaluation.calibration import Scaling
 
 
-def fold_grey_stem(model: PreTrainedModel) -> PreTrainedModel:
-    """Widen a one-channel stem to RGB in place, so that a colour picture gives what its greyscale version gives.
+def expand_stem_to_rgb(model: PreTrainedModel) -> PreTrainedModel:
+    """Widen a one-channel stem to RGB in place, so that a color image gives what its grayscale version gives.
 
     The first convolution w becomes (0.299 w, 0.587 w, 0.114 w). With one mean and std for all channels this is exact
-    by linearity, up to the 8-bit rounding of a greyscale file.
+    by linearity, up to the 8-bit rounding of a grayscale file.
 
     Args:
         model: a transformers classifier whose first convolution reads one channel (ConvNeXt, ViT, ...).

@@ -14,7 +14,7 @@ from transformers import TrainingArguments as HFTrainingArguments
 from training.data.load import provenance
 from training.errors import ReportError
 from training.files import sha256_of
-from training.learning.arguments import TrainingArguments
+from training.learning.arguments import TrainingArguments, current_names
 from training.reporting.records import ModelInfo, RunRecord, SplitInfo
 from training.reporting.report import publishable
 
@@ -58,7 +58,7 @@ def read_run(folder: Path) -> RunRecord:
 def recipe_of(arguments: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the recipe among the recorded arguments of a run."""
     stock = {item.name: item.default for item in dataclasses.fields(HFTrainingArguments)}
-    recorded = arguments["training"]
+    recorded = current_names(arguments["training"])
     trainer = {
         item.name: recorded[item.name]
         for item in dataclasses.fields(TrainingArguments)
@@ -67,7 +67,7 @@ def recipe_of(arguments: dict[str, dict[str, Any]]) -> dict[str, Any]:
         and (isinstance(item.default, int | float | str) or (item.name not in stock and recorded[item.name]))
         and recorded[item.name] != stock.get(item.name)
     }
-    return arguments["model"] | arguments["augment"] | trainer
+    return current_names(arguments["model"]) | arguments["augment"] | trainer
 
 
 def cpu_seconds_of(run: dict[str, Any]) -> float | None:

@@ -151,9 +151,7 @@ def test_votes_survive_dropped_rows(csv_rows: list[list], tiny_votes: Path, tmp_
     np.testing.assert_array_equal(majority_label(np.array(data["train"]["votes"][:])), data["train"]["label"][:])
 
 
-def test_votes_of_a_split_that_the_dataset_lacks_do_no_harm(
-    csv_rows: list[list], tiny_votes: Path, tmp_path: Path
-) -> None:
+def test_votes_may_have_splits_the_dataset_lacks(csv_rows: list[list], tiny_votes: Path, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "f.csv", [row for row in csv_rows if row[2] != "PrivateTest"])
     assert "votes" in load_fer(path, ferplus=tiny_votes)["validation"].column_names
 
@@ -207,7 +205,7 @@ def unsplit(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "train.csv", rows * 2, ("emotion", "pixels"))
 
 
-def test_validation_is_cut_by_class_with_duplicates_on_one_side(unsplit: Path) -> None:
+def test_validation_is_stratified_without_duplicates(unsplit: Path) -> None:
     data = load_fer(unsplit, validation_fraction=0.1)
     assert Counter(data["validation"]["label"]) == {3: 6, 1: 2}  # 3 of 30 pictures and 1 of 10, twice each
     assert len(data["train"]) == 72

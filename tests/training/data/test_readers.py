@@ -16,6 +16,10 @@ BAD_ROWS = {
     "pixel count": (1, "1 2 3", "expected 2304 pixels, found 3"),
     "emotion": (0, 7, "expected an emotion from 0 to 6, found '7'"),
     "pixel value": (1, " ".join(["0"] * 2303 + ["256"]), "expected pixel values from 0 to 255, found '256'"),
+    "signed pixel": (1, " ".join(["0"] * 2303 + ["+5"]), r"expected pixel values from 0 to 255, found '\+5'"),
+    "underscore": (1, " ".join(["1_0"] + ["0"] * 2303), "expected pixel values from 0 to 255, found '1_0'"),
+    "other digits": (1, " ".join(["٣"] + ["0"] * 2303), "expected pixel values from 0 to 255, found '٣'"),
+    "emotion in other digits": (0, "٣", "expected an emotion from 0 to 6, found '٣'"),
     "split": (2, "Holdout", "expected a split among .* found 'Holdout'"),
 }
 
@@ -25,6 +29,7 @@ def test_bad_csv_row_is_named_or_dropped(
     reason: str, csv_rows: list[list], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     column, value, message = BAD_ROWS[reason]
+    counted = ("emotion", "pixel value", "split")[column] if reason != "pixel count" else reason
     rows = [list(row) for row in csv_rows]
     rows[4][column] = value
     path = write_csv(tmp_path / "faces.csv", rows)
@@ -33,8 +38,8 @@ def test_bad_csv_row_is_named_or_dropped(
     for _ in range(2):  # read, and from the cache
         data = load_fer(path, skip_bad_rows=True)
         assert len(data["train"]) == 55
-        assert provenance(data)["dropped"] == {reason: 1}
-    assert f"dropped 1 bad rows: 1 x {reason}" in caplog.text
+        assert provenance(data)["dropped"] == {counted: 1}
+    assert f"dropped 1 bad rows: 1 x {counted}" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,7 @@ def test_broken_csv(content: bytes, message: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "reason", "message"),
     [
-        ("train/angry/broken.jpg", "picture", "expected a readable picture"),
+        ("train/angry/broken.jpg", "picture", "expected a readable image"),
         ("train/bored/fine.png", "label", "unknown label name 'bored'"),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_teacher_sees_the_view_as_it_was_trained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_several_teach_by_the_average_of_their_probabilities(tmp_path: Path, flip: bool) -> None:
+def test_teachers_average_their_probabilities(tmp_path: Path, flip: bool) -> None:
     names = (*EMOTIONS, *(f"ferplus/{name}" for name in (*EMOTIONS, "contempt")))
     models = []
     for seed, kind in enumerate(("convnext", "regnet")):

@@ -39,7 +39,7 @@ def test_layer_decay_lowers_the_rate_towards_the_stem(vit: ViTForImageClassifica
     assert sum(len(g["params"]) for g in groups) == len(list(vit.parameters()))
 
 
-def test_vectors_never_decay_and_muon_gets_matrices_and_full_kernels_only(
+def test_muon_gets_matrices_and_vectors_never_decay(
     convnext: ConvNextForImageClassification,
 ) -> None:
     groups = parameter_groups(convnext, learning_rate=1e-3, weight_decay=0.1, muon_learning_rate=0.02)
@@ -74,7 +74,7 @@ def test_the_pair_goes_on_from_its_saved_state(convnext: ConvNextForImageClassif
     assert any(not torch.equal(before[name], unbroken[name]) for name in unbroken)
 
 
-def test_head_trains_alone_then_everything_follows_a_cosine(convnext: ConvNextForImageClassification) -> None:
+def test_two_phases_end_in_a_cosine(convnext: ConvNextForImageClassification) -> None:
     groups = parameter_groups(convnext, learning_rate=1.0, weight_decay=0.0)
     optimizer = MuonWithAdamW(groups, betas=(0.9, 0.99), eps=1e-8)
     schedule = two_phase_schedule(optimizer, steps=20, warmup=4, head_steps=5)

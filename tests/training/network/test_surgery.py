@@ -13,7 +13,7 @@ from gradio_ui.recognition.backends import LUMA
 from tests.support.tiny_run import NAMES
 from training.errors import SurgeryError
 from training.evaluation.calibration import Scaling
-from training.network.surgery import fold_grey_stem, fold_scaling, select_head
+from training.network.surgery import expand_stem_to_rgb, fold_scaling, select_head
 
 
 def tiny(kind: str, channels: int = 1):
@@ -35,7 +35,7 @@ def test_widened_stem_sees_luma(kind, tmp_path):
     luma = (colour * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
     with torch.inference_mode():
         expected = model(luma).logits
-        fold_grey_stem(model).save_pretrained(tmp_path)
+        expand_stem_to_rgb(model).save_pretrained(tmp_path)
         saved = AutoModelForImageClassification.from_pretrained(tmp_path)
         torch.testing.assert_close(model(colour).logits, expected, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(saved(colour).logits, expected, atol=1e-5, rtol=1e-5)
@@ -44,7 +44,7 @@ def test_widened_stem_sees_luma(kind, tmp_path):
 
 def test_colour_stem_is_refused():
     with pytest.raises(SurgeryError, match="takes 1 channel"):
-        fold_grey_stem(tiny("convnext", channels=3))
+        expand_stem_to_rgb(tiny("convnext", channels=3))
 
 
 @pytest.mark.parametrize(("head", "rows"), [("fer2013", slice(0, 7)), ("ferplus", slice(7, 15))])
