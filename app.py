@@ -9,10 +9,12 @@ import sys
 
 def main() -> None:
     """Serves the app until it is interrupted; a wrong setting or missing weights end in one line and exit code 1."""
+    from gradio_ui.memory import return_freed_memory
     from gradio_ui.recognition.errors import RecognitionError
     from gradio_ui.settings import SettingsError, parse_settings
 
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    return_freed_memory()
     try:
         settings = parse_settings()
         settings.require_free_port()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from .errors import ModelError
 from .hub import model_name
 from .image_processor import ImageProcessor
 from .onnx_session import cpu_session
+from .saliency import gradient_map, occlusion_map
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -35,8 +35,8 @@ class Backend(Protocol):
 
     name: str
 
-    def as_torch(self) -> TorchBackend:
-        """The same checkpoint in PyTorch, for what needs gradients."""
+    def saliency(self, crop: np.ndarray, target: int) -> np.ndarray:
+        """Map how much each part of an RGB uint8 crop (h, w, 3) spoke for an output: (rows, columns) float32, >= 0."""
         ...
 
     def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
@@ -109,9 +109,13 @@ class TorchBackend:
             ) from error
         return backend
 
-    def as_torch(self) -> TorchBackend:
-        """See `Backend`."""
-        return self
+    def saliency(self, crop: np.ndarray, target: int) -> np.ndarray:
+        """See `Backend`; from gradients.
+
+        Raises:
+            SaliencyError: the model is of a kind that gives no map.
+        """
+        return gradient_map(self.model, self.pixel_values([crop]), target).cpu().numpy()
 
     def pixel_values(self, crops: Sequence[np.ndarray]) -> Any:
         """What the model sees: a tensor (n, 3, H, W) float32 on its device, as `pipeline` would make it.
@@ -164,7 +168,6 @@ class OnnxBackend:
             raise ModelError(f"{name}: preprocessor_config.json cannot be read: {error}") from error
         if not (folder / file).is_file():
             raise ModelError(f"{name} has no {file}. Write it with training.export, or use the backend torch.")
-        self._folder = folder
         self.image_processor = ImageProcessor(config)
         expected = f"pixel_values (n, 3, {', '.join(map(str, self.image_processor.size))}) to logits (n, {outputs})"
         try:
@@ -184,17 +187,16 @@ class OnnxBackend:
                 f"Expected {expected}, got: {str(error).rstrip('.')}. Export it again with training.export."
             ) from None
 
-    @functools.cached_property
-    def _torch(self) -> TorchBackend:
-        return TorchBackend.from_pretrained(self._folder, "cpu")
-
-    def as_torch(self) -> TorchBackend:
-        """See `Backend`; the first call loads it."""
-        return self._torch
+    def saliency(self, crop: np.ndarray, target: int) -> np.ndarray:
+        """See `Backend`; by occlusion, without PyTorch."""
+        return occlusion_map(self._logits, self.image_processor([crop]), target)
 
     def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """See `Backend`."""
-        return self._session.run(["logits"], {"pixel_values": self.image_processor(crops)})[0]
+        return self._logits(self.image_processor(crops))
+
+    def _logits(self, pixel_values: np.ndarray) -> np.ndarray:
+        return self._session.run(["logits"], {"pixel_values": pixel_values})[0]
 
 
 def load_backend(folder: Path, outputs: int, name: BackendName = "auto", device: str | None = None) -> Backend:
