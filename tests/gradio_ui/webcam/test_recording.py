@@ -1,4 +1,4 @@
-"""A video made while its frames come in, put together again as the page does it."""
+"""Recordings, put together from their pieces as the page does it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from gradio_ui.tabs.video import face_drawer
+from gradio_ui.views.face_labels import face_drawer
 from gradio_ui.webcam import recording
 from gradio_ui.webcam.recording import Recording
 from tests.gradio_ui.webcam.test_viewers import LABELS, tracked
@@ -28,7 +28,7 @@ def picture(size: tuple[int, int] = (64, 96)) -> np.ndarray:
 
 
 def collect(made: Recording, have: int = 0) -> bytes:
-    """The file, from its pieces."""
+    """Collect the pieces into a file."""
     pieces: list[tuple[int, bytes]] = []
     while not (taken := made.take(have + len(pieces))).done:
         pieces += taken.pieces
@@ -39,7 +39,7 @@ def collect(made: Recording, have: int = 0) -> bytes:
 
 
 def add_all(made: Recording, times: Sequence[float], frame: np.ndarray, faces: Sequence[Any] = ()) -> None:
-    """Adds frames no faster than they are encoded, so that none is dropped."""
+    """Add frames no faster than they are encoded, so that none is dropped."""
     for seconds in times:
         while made._frames.full():
             threading.Event().wait(0.005)
@@ -127,3 +127,11 @@ def test_nothing_recorded_is_no_file() -> None:
     made = Recording(plain)
     made.finish()
     assert collect(made) == b"" and made.take(0).start is None
+
+
+def test_a_dropped_recording_holds_nothing() -> None:
+    made = Recording(plain)
+    add_all(made, TIMES, np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8))
+    made.drop()
+    made._thread.join(10)
+    assert not made.holds_memory and made._file.waiting == 0 and made._file.take(0) == []
