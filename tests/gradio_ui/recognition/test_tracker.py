@@ -1,13 +1,14 @@
-"""Ids that stay, probabilities that follow time and not frames, labels that do not flicker."""
+"""Tracking and smoothing: stable ids, probabilities that depend on time and not on frames, labels without flicker."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from gradio_ui.recognition.tracker import ExpressionSession, FaceTracker
+from gradio_ui.recognition.tracker import FIRST_SIGHT, LOST_SECONDS, MAX_FACES, ExpressionSession, FaceTracker
 from gradio_ui.recognition.types import Faces, Recognition
 
 LABELS = ("happy", "sad", "neutral")
@@ -153,6 +154,38 @@ def test_time_out_of_sight_counts_for_nobody() -> None:
         session.update(seen(), seconds)
     assert len(session.update(seen((1, 0, 0)), 101.0)) == 1
     assert session.summary()["seconds"] == pytest.approx(0.08)
+
+
+def test_a_lost_face_leaves_no_state() -> None:
+    """Many faces that come and go: the state is that of the faces in view."""
+    session = ExpressionSession(LABELS)
+    for step in range(20):
+        session.update(seen((1, 0, 0), centre=100 + 2000 * step), 3.0 * step)
+        assert len(session._states) == 1
+    session.update(seen(), 3.0 * 20)
+    assert not session._states
+
+
+@pytest.mark.parametrize(("away", "kept"), [(LOST_SECONDS - 0.1, True), (LOST_SECONDS + 0.1, False)])
+def test_a_face_is_remembered_for_two_seconds(away: float, kept: bool) -> None:
+    """By its state alone; the tracker has a limit of its own."""
+    assert LOST_SECONDS == 2.0
+    session = ExpressionSession(LABELS, time_constant=100)
+    session.update(seen((1, 0, 0)), 0.0)
+    session._tracker.update = lambda faces, seconds: replace(faces, tracker_id=np.ones(len(faces), int))  # type: ignore
+    (face,) = session.update(seen((0, 1, 0)), away)
+    assert (face.label == "happy") is kept
+
+
+def test_the_summary_is_bounded_and_its_totals_right() -> None:
+    session = ExpressionSession(LABELS, time_constant=0)
+    for step in range(3 * MAX_FACES):
+        session.update(seen((1, 0, 0) if step % 2 else (0, 1, 0), centre=100 + 300 * step), 3.0 * step)
+    session.update(seen((0, 0, 1)), 3.0 * step + 1)
+    summary = session.summary()
+    assert MAX_FACES <= len(summary["faces"]) <= 2 * MAX_FACES
+    assert summary["seconds"] == pytest.approx(FIRST_SIGHT * (3 * MAX_FACES + 1))
+    assert summary["shares"]["happy"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_negative_time_constant_is_refused() -> None:
