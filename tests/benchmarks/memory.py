@@ -150,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full amount of work")
     parser.add_argument("--settle", type=float, default=60, help="seconds between the last request and the last look")
-    parser.add_argument("--record", action="store_true", help="keep the figures in results.json")
+    parser.add_argument("--record", action="store_true", help="keep the results in results.json")
     arguments = parser.parse_args()
     measured_on = machine()
     print(describe(measured_on))

@@ -24,7 +24,7 @@ def seen(*probabilities: tuple[float, ...], centre: float = 100) -> Recognition:
     return Recognition(faces, np.array(probabilities, np.float32).reshape(-1, len(LABELS)), LABELS, (640, 480))
 
 
-def test_ids_follow_moving_faces_from_the_first_frame_in_any_order() -> None:
+def test_ids_follow_moving_faces_in_any_order() -> None:
     tracker = FaceTracker()
     noise = np.random.default_rng(0)
     for step in range(40):
@@ -78,7 +78,7 @@ def test_two_faces_crossing_keep_their_ids(rate: int) -> None:
         assert ids == [1, 2][: len(ids)], step / rate
 
 
-def test_a_swaying_head_keeps_its_id_at_a_few_results_per_second() -> None:
+def test_a_swaying_head_keeps_its_id_at_a_low_rate() -> None:
     """A slow server, shared by many viewers, answers seldom and at uneven times."""
     tracker = FaceTracker()
     noise = np.random.default_rng(0)
@@ -90,7 +90,7 @@ def test_a_swaying_head_keeps_its_id_at_a_few_results_per_second() -> None:
     assert ids == {1}
 
 
-def test_somebody_else_beside_an_empty_place_is_a_new_face() -> None:
+def test_another_face_elsewhere_is_a_new_one() -> None:
     tracker = FaceTracker()
     for step in range(10):
         tracker.update(faces_at((150, 200)), step / 10)
@@ -122,7 +122,7 @@ def label_changes(labels: list[str]) -> int:
     return sum(a != b for a, b in pairwise(labels))
 
 
-def test_labels_do_not_flicker_but_follow_a_real_change() -> None:
+def test_labels_follow_changes_without_flicker() -> None:
     noise = np.random.default_rng(0)
     frames = [(0.45, 0.55, 0.0) if noise.random() < 0.5 else (0.55, 0.45, 0.0) for _ in range(100)]
     frames += [(0.1, 0.1, 0.8)] * 100

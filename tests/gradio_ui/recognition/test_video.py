@@ -26,7 +26,7 @@ def rewrite(source: Path | BinaryIO, target: Path) -> str:
 
 
 @pytest.mark.parametrize("suffix", CODECS)
-def test_every_kind_of_file_becomes_a_playable_mp4_with_its_sound(suffix: str, tmp_path: Path) -> None:
+def test_every_kind_of_file_becomes_an_mp4_with_sound(suffix: str, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / f"clip{suffix}", STEADY)
     assert rewrite(clip, tmp_path / "out.mp4") == ""
     assert frame_times(tmp_path / "out.mp4") == pytest.approx(STEADY, abs=0.002)
@@ -121,7 +121,7 @@ def test_colours_survive_and_odd_sides_become_even(tmp_path: Path) -> None:
     assert np.abs(back.mean(axis=(0, 1)) - (200, 60, 30)).max() < 4
 
 
-def test_a_broken_off_writing_leaves_no_file(tmp_path: Path) -> None:
+def test_interrupted_writing_leaves_no_file(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", STEADY)
     with (
         pytest.raises(KeyboardInterrupt),
@@ -168,7 +168,7 @@ def contents(kind: str, folder: Path) -> bytes:
         ("cut before its index", r"cannot be read as a video .*cut off"),
     ],
 )
-def test_what_is_no_video_is_one_clear_error(kind: str, expected: str, tmp_path: Path) -> None:
+def test_other_files_are_one_clear_error(kind: str, expected: str, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     bad = tmp_path / "film.mp4"
     bad.write_bytes(contents(kind, tmp_path / "source"))

@@ -88,7 +88,7 @@ def test_json_holds_the_same_as_the_table(clip: Path, tmp_path: Path) -> None:
     assert read["summary"]["dominant"] == "happy"
 
 
-def test_breaking_off_leaves_no_files(clip: Path, tmp_path: Path) -> None:
+def test_an_interrupted_analysis_leaves_no_files(clip: Path, tmp_path: Path) -> None:
     run = VideoAnalysis(clip, Fake()).run(tmp_path / "t.csv", tmp_path / "o.mp4")
     next(run)
     run.close()
@@ -168,7 +168,7 @@ def test_an_open_file_is_analysed(clip: Path, tmp_path: Path) -> None:
     assert len(frame_times(tmp_path / "o.mp4")) == 30
 
 
-def test_recognition_that_fails_ends_the_work_and_leaves_no_files(clip: Path, tmp_path: Path) -> None:
+def test_failing_recognition_leaves_no_files(clip: Path, tmp_path: Path) -> None:
     class Broken(Fake):
         def __call__(self, frame: np.ndarray) -> Recognition:
             raise MemoryError("full")

@@ -84,7 +84,7 @@ def test_a_piece_is_given_again_until_it_has_arrived() -> None:
     assert made.take(len(first)).done
 
 
-def test_frames_are_dropped_while_the_encoder_is_behind() -> None:
+def test_frames_are_dropped_while_the_encoder_is_busy() -> None:
     go = threading.Event()
 
     def slow(frame: np.ndarray, faces: Sequence[Any]) -> np.ndarray:
@@ -109,7 +109,7 @@ def test_frames_are_dropped_while_the_encoder_is_behind() -> None:
         (8.0, (64, 96), recording.MAX_WAITING + 1, "connection is too slow"),
     ],
 )
-def test_it_ends_by_itself_with_a_reason_and_keeps_what_there_is(
+def test_it_ends_by_itself_with_a_reason_and_a_file(
     seconds: float, size: tuple[int, int], waiting: int, told: str
 ) -> None:
     made = Recording(plain)

@@ -83,7 +83,7 @@ def recorders() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "recording"]
 
 
-def test_faces_keep_their_ids_and_are_smoothed_as_the_page_wishes() -> None:
+def test_faces_keep_their_ids_and_are_smoothed() -> None:
     one = viewer()
     assert one.see(frame(0.0))["faces"][0]["label"] == "happy"
     (face,) = one.see(frame(0.1, green=0))["faces"]
@@ -103,7 +103,7 @@ def test_a_frame_that_was_overtaken_is_left_out() -> None:
     assert len(one.see(frame(1.1))["faces"]) == 1
 
 
-def test_a_new_start_begins_at_face_1_and_forgets_the_old_one() -> None:
+def test_a_new_start_forgets_the_faces() -> None:
     one = viewer()
     one.see(frame(5.0, faces=2))
     one.see(frame(9.0, faces=1))
@@ -129,7 +129,7 @@ def test_viewers_at_once_never_see_each_other() -> None:
             assert {face["label"] for face in answer["faces"]} == {("sad", "happy")[number % 2]}
 
 
-def test_a_recording_belongs_to_its_viewer_and_ends_with_the_next_one() -> None:
+def test_a_recording_belongs_to_its_viewer() -> None:
     both = viewers()
     a, b = both.join("a", "fake"), both.join("b", "fake")
     for seconds in (0.0, 0.1):
