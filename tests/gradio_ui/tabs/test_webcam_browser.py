@@ -220,24 +220,25 @@ def test_eight_viewers_are_served_in_turn(url: str) -> None:
     together = threading.Barrier(8)
 
     def watch(number: int) -> None:
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=60) as client:
 
-            def ask(now: float) -> None:
+            def ask(now: float) -> None:  # on a clock of its own, as a face is lost after two seconds
                 body = {"component_id": component, "fn_name": "recognize_frame", "session_hash": f"viewer{number}"}
                 answer = client.post(f"{url}gradio_api/component_server/", json=body | {"data": page_data(now)}).json()
                 assert [face["face"] for face in answer["faces"]] == [1, 2], "the ids of another viewer"
 
-            ask(time.monotonic())  # the first waits for the server to import what tracks faces
-            together.wait(timeout=30)
+            ask(0.0)  # the first waits for the server to import what tracks faces
+            together.wait(timeout=60)
             while min(map(len, delays)) < 10:  # until the last has had ten, however fast the machine is
                 start = time.monotonic()
-                ask(start)
+                ask(0.1 * len(delays[number]) + 0.1)
                 delays[number].append(time.monotonic() - start)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(watch, range(8)))
     assert max(map(len, delays)) <= 20, "somebody was served twice as often"
-    assert max(map(max, delays)) < 10 * median(map(median, delays)) + 0.5, "somebody was left waiting"
+    longest = [max(mine) for mine in delays]  # also of the machine's own pauses, which all of them share
+    assert max(longest) < 10 * median(map(median, delays)) + min(longest) + 0.5, "somebody was left waiting"
 
 
 def test_leaving_the_tab_releases_the_camera(page: Any, url: str) -> None:
