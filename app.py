@@ -9,6 +9,7 @@ import sys
 
 def main() -> None:
     """Serves the app until it is interrupted; a wrong setting or missing weights end in one line and exit code 1."""
+    from gradio_ui.memory import return_freed_memory
     from gradio_ui.recognition.errors import RecognitionError
     from gradio_ui.recognition.telemetry import disable_telemetry, keep_fonts_in_temp
     from gradio_ui.settings import SettingsError, parse_settings
@@ -16,6 +17,7 @@ def main() -> None:
     disable_telemetry()
     keep_fonts_in_temp()
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    return_freed_memory()
     try:
         settings = parse_settings()
         settings.require_free_port()

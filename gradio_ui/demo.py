@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from gradio_ui.mcp_files import agents_lifespan
 from gradio_ui.model_registry import Models
@@ -17,6 +18,7 @@ from gradio_ui.tabs.image import STATIC, image_tab
 from gradio_ui.tabs.video import video_tab
 from gradio_ui.tabs.webcam import webcam_tab
 from gradio_ui.views import html as charts
+from gradio_ui.webcam.session_guard import SessionGuard
 
 TITLE = "Facial expression recognition"
 PURPOSE = "Reads the apparent expression of every face, in a picture, a video or live. Nothing is stored."
@@ -105,7 +107,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "css_paths": [STATIC / "app.css"],
         "footer_links": ["api", "gradio"],
         "mcp_server": True,  # the documented endpoints are tools for agents, too
-        "app_kwargs": {"lifespan": agents_lifespan},
+        "app_kwargs": {"lifespan": agents_lifespan, "middleware": [Middleware(SessionGuard)]},
         "run_history": False,
         "enable_monitoring": False,
         "show_error": True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from .checkpoint import WEIGHTS, model_name, read_preprocessor, verify_files
 from .errors import ModelError
 from .image_processor import ImageProcessor
 from .onnx_session import cpu_session, import_onnxruntime
+from .saliency import gradient_map, occlusion_map
 from .telemetry import disable_telemetry
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Backend(Protocol):
 
     name: str
 
-    def as_torch(self) -> TorchBackend:
-        """Return the same checkpoint in PyTorch, for what needs gradients."""
+    def saliency(self, crop: np.ndarray, target: int) -> np.ndarray:
+        """Map how much each part of an RGB uint8 crop (h, w, 3) spoke for an output: (rows, columns) float32, >= 0."""
         ...
 
     def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
@@ -118,9 +118,13 @@ class TorchBackend:
         _require_finite(logits, f"{name}: {WEIGHTS}")
         return backend
 
-    def as_torch(self) -> TorchBackend:
-        """See `Backend`."""
-        return self
+    def saliency(self, crop: np.ndarray, target: int) -> np.ndarray:
+        """See `Backend`; from gradients.
+
+        Raises:
+            SaliencyError: the model is of a kind that gives no map.
+        """
+        return gradient_map(self.model, self.pixel_values([crop]), target).cpu().numpy()
 
     def pixel_values(self, crops: Sequence[np.ndarray]) -> Any:
         """Make the model's input as `pipeline` would: a tensor (n, 3, H, W) float32 on its device.
@@ -169,7 +173,6 @@ class OnnxBackend:
         name = model_name(folder)
         if not (folder / file).is_file():
             raise ModelError(f"{name} has no {file}. Write it with training.export, or use the backend torch.")
-        self._folder = folder
         self.image_processor = ImageProcessor(read_preprocessor(folder))
         expected = f"pixel_values (n, 3, {', '.join(map(str, self.image_processor.size))}) to logits (n, {outputs})"
         try:
@@ -190,17 +193,16 @@ class OnnxBackend:
             ) from None
         _require_finite(logits, f"{name}: {file}")
 
-    @functools.cached_property
-    def _torch(self) -> TorchBackend:
-        return TorchBackend.from_pretrained(self._folder, "cpu")
-
-    def as_torch(self) -> TorchBackend:
-        """See `Backend`; the first call loads it."""
-        return self._torch
+    def saliency(self, crop: np.ndarray, target: int) -> np.ndarray:
+        """See `Backend`; by occlusion, without PyTorch."""
+        return occlusion_map(self._logits, self.image_processor([crop]), target)
 
     def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """See `Backend`."""
-        return self._session.run(["logits"], {"pixel_values": self.image_processor(crops)})[0]
+        return self._logits(self.image_processor(crops))
+
+    def _logits(self, pixel_values: np.ndarray) -> np.ndarray:
+        return self._session.run(["logits"], {"pixel_values": pixel_values})[0]
 
 
 def load_backend(folder: Path, outputs: int, name: BackendName = "auto", device: str | None = None) -> Backend:

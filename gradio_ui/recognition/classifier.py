@@ -72,9 +72,7 @@ class Classifier:
         return scores / scores.sum(axis=1, keepdims=True)
 
     def saliency(self, crop: np.ndarray, label: str) -> np.ndarray:
-        """Map how much each part of a crop contributes to a label; see `saliency`.
-
-        It needs gradients: where onnxruntime serves the model, the first call also loads it in PyTorch.
+        """Map how much each part of a crop contributes to a label; see `recognition.saliency`.
 
         Args:
             crop: (h, w, 3) uint8, RGB.
@@ -84,18 +82,13 @@ class Classifier:
             (h, w) float32 in 0-1, where 1 is the part that contributes most; all 0 where nothing contributes.
 
         Raises:
-            SaliencyError: the label is unknown, or the model is of a kind that gives no map.
-            ModelError: PyTorch cannot load the checkpoint.
+            SaliencyError: the label is unknown, or PyTorch serves a kind of model that gives no map.
         """
         if label not in self.labels:
             raise SaliencyError(f"expected one of {', '.join(self.labels)}, got {label!r}")
 
-        import torch
-        import torch.nn.functional as F
+        import cv2
 
-        from .saliency import saliency
-
-        stock = self.backend.as_torch()
-        coarse = saliency(stock.model, stock.pixel_values([crop]), self.labels.index(label))
-        heat = F.interpolate(coarse[None, None], crop.shape[:2], mode="bilinear")[0, 0].cpu()
-        return (heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)).numpy()
+        coarse = self.backend.saliency(crop, self.labels.index(label))
+        heat = cv2.resize(coarse, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        return heat / np.maximum(heat.max(), np.finfo(np.float32).tiny)

@@ -1,13 +1,17 @@
-"""Where the model looked: which parts of its picture spoke for one output.
+"""Saliency maps: which parts of an image spoke for one output of a classifier.
 
-ConvNeXt: Grad-CAM on the last stage (Selvaraju et al. 2017), from captum. ViT: its attention maps, each weighted by
-its gradient and followed from layer to layer (Chefer, Gur and Wolf 2021); bare attention is the same for every label.
+Without gradients, from the scores alone: occlusion by a soft patch (Zeiler and Fergus 2014). With PyTorch, for
+ConvNeXt: Grad-CAM on the last stage (Selvaraju et al. 2017), from captum; for ViT: attention maps weighted by their
+gradients and rolled out over the layers (Chefer, Gur and Wolf 2021), as plain attention is the same for every label.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .errors import SaliencyError
 
@@ -16,8 +20,51 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def saliency(model: PreTrainedModel, pixel_values: torch.Tensor, target: int) -> torch.Tensor:
-    """Maps how much each part of one picture spoke for an output. Safe while other threads run the model.
+GRID = 14  # patches along each side
+PATCH = 0.05  # standard deviation of a patch's Gaussian edge, as a fraction of the image's side
+_BATCH = 14  # occluded images in one forward pass
+
+
+def occlusion_map(logits: Callable[[np.ndarray], np.ndarray], pixel_values: np.ndarray, target: int) -> np.ndarray:
+    """Map how much the score of an output falls when a part of the image is hidden.
+
+    The score is the output's log odds, which do not saturate where its probability is near 1. A Gaussian patch of the
+    image's mean color hides one of `GRID` x `GRID` places at a time; a pixel's value is the mean fall over the
+    patches, weighted by how much each hides it.
+
+    Args:
+        logits: (n, 3, H, W) float32 -> (n, C) float32, for any n.
+        pixel_values: (1, 3, H, W) float32.
+        target: index of the output.
+
+    Returns:
+        (H, W) float32, at least 0; 0 where hiding the pixel does not lower the score.
+    """
+    down, across = (_gaussians(side) for side in pixel_values.shape[-2:])
+    masks = (down[:, None, :, None] * across[None, :, None, :]).reshape(GRID**2, 1, *pixel_values.shape[-2:])
+    mean = pixel_values.mean(axis=(2, 3), keepdims=True)
+    hidden = [
+        _log_odds(logits(pixel_values + (mean - pixel_values) * masks[start : start + _BATCH]), target)
+        for start in range(0, GRID**2, _BATCH)
+    ]
+    fall = _log_odds(logits(pixel_values), target) - np.concatenate(hidden)
+    heat = np.tensordot(fall, masks[:, 0], axes=1) / masks[:, 0].sum(axis=0)
+    return heat.clip(min=0).astype(np.float32)
+
+
+def _gaussians(side: int) -> np.ndarray:
+    """(GRID, side) float32, a bump of height 1 at each of the evenly spaced centers."""
+    centers = (np.arange(GRID)[:, None] + 0.5) / GRID
+    distance = (np.arange(side) + 0.5) / side - centers
+    return np.exp(-0.5 * (distance / PATCH) ** 2).astype(np.float32)
+
+
+def _log_odds(logits: np.ndarray, target: int) -> np.ndarray:
+    return logits[:, target] - np.logaddexp.reduce(np.delete(logits, target, axis=1), axis=1)
+
+
+def gradient_map(model: PreTrainedModel, pixel_values: torch.Tensor, target: int) -> torch.Tensor:
+    """Map how much each part of one image spoke for an output. Safe while other threads run the model.
 
     Args:
         model: a ConvNeXt, ConvNeXt V2 or ViT image classifier of transformers, run by PyTorch.
@@ -28,15 +75,18 @@ def saliency(model: PreTrainedModel, pixel_values: torch.Tensor, target: int) ->
         (rows, columns) float32, at least 0, one value for each cell of the model's last grid or each patch.
 
     Raises:
-        SaliencyError: The model is none of these.
+        SaliencyError: the model is none of these.
     """
     import torch
 
     kind = model.config.model_type
     methods = {"convnext": _grad_cam, "convnextv2": _grad_cam, "vit": _weighted_attention}
     if kind not in methods:
-        raise SaliencyError(f"A map of where the model looked can be made for {', '.join(methods)}; this is {kind}.")
-    # The model again over the same weights: hooks and settings of its own do not disturb what is scored meanwhile.
+        raise SaliencyError(
+            f"Expected a model of type {', '.join(methods)} for a saliency map, got {kind}. "
+            "Export it to ONNX, or choose another model."
+        )
+    # A copy that shares the weights: its hooks and settings do not disturb what other threads score meanwhile.
     twin = copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
     with torch.enable_grad():
         return methods[kind](twin, pixel_values, target).detach()
@@ -51,10 +101,10 @@ def _grad_cam(model: PreTrainedModel, pixel_values: torch.Tensor, target: int) -
 
 
 def _weighted_attention(model: PreTrainedModel, pixel_values: torch.Tensor, target: int) -> torch.Tensor:
-    """What of each patch reached the class token (equations 5 and 6 of the paper)."""
+    """Relevance of each patch for the class token (equations 5 and 6 of the paper)."""
     import torch
 
-    model.set_attn_implementation("eager")  # the fused kernels do not give their attention away
+    model.set_attn_implementation("eager")  # the fused kernels do not return their attention
     output = model(pixel_values, output_attentions=True)
     gradients = torch.autograd.grad(output.logits[0, target], output.attentions)
     relevance = torch.eye(output.attentions[0].shape[-1], device=pixel_values.device)

@@ -1,4 +1,4 @@
-"""Faces over time: stable ids, probabilities smoothed over elapsed seconds, labels that do not flicker.
+"""Faces over time: stable ids, probabilities smoothed over elapsed seconds, labels without flicker.
 
 session = ExpressionSession(recognizer.labels, time_constant=0.5)
 for seconds, frame in ...:
@@ -17,14 +17,15 @@ import numpy as np
 
 from .types import Faces, Recognition
 
-LOST_SECONDS = 2.0  # a face that is away for longer comes back as a new one
+LOST_SECONDS = 2.0  # a face that is out of sight for longer comes back as a new one
 HYSTERESIS = 0.1  # probability by which another label must lead before it replaces the shown one
-FIRST_SIGHT = 0.04  # seconds that a face's first frame counts for, so that a single frame has a share of time too
+FIRST_SIGHT = 0.04  # seconds that a face's first frame counts for, so that a single frame has a share of time, too
+MAX_FACES = 1000  # of a summary, about; of further ones only the time is kept
 _INSTANT = 1e-6  # seconds
 
 
 class FaceTracker:
-    """Gives every face an id that stays with it from frame to frame, by ByteTrack (https://arxiv.org/abs/2110.06864).
+    """Ids that stay with each face from frame to frame, by ByteTrack (https://arxiv.org/abs/2110.06864).
 
     One per video or viewer; not safe to share between threads.
     """
@@ -33,22 +34,22 @@ class FaceTracker:
         from trackers import ByteTrackTracker
         from trackers.utils.iou import DIoU
 
-        # Both detectors return only what they are sure of, so every face may start a track; none is merely "likely".
+        # Both detectors apply a threshold of their own, so every face may start a track.
         self._tracker = ByteTrackTracker(
             lost_track_buffer=round(30 * LOST_SECONDS),  # in frames of a nominal 30 per second
             track_activation_threshold=0.0,
             high_conf_det_threshold=0.0,
             minimum_consecutive_frames=1,
-            # Heads sway, and at a few results per second the motion model is off by more than a face. By distance a
-            # face is found up to about its own width beside the expected place. Of heads 85 pixels wide, swaying by
-            # 40 to 120 pixels, seen 4 times a second, 2 ids are lost in 180 s; by overlap (IoU of 0.1) it was 93.
+            # Heads sway, and at a few results per second the motion model is off by more than a face. DIoU matches a
+            # face up to about its own width beside the predicted place. With heads 85 pixels wide, swaying by 40 to
+            # 120 pixels, at 4 results per second, 2 ids are lost in 180 s; with IoU above 0.1 it was 93.
             iou=DIoU(),
             minimum_iou_threshold=-0.4,
         )
         self._seconds = -math.inf
 
     def update(self, faces: Faces, seconds: float) -> Faces:
-        """Tracks the faces of the next frame.
+        """Track the faces of the next frame.
 
         Args:
             faces: of one frame.
@@ -66,7 +67,7 @@ class FaceTracker:
             raise ValueError(f"expected a frame later than {self._seconds:.3f} s, got {seconds:.3f} s; reset() first")
         self._seconds = seconds
         ids = np.full(len(faces), -1)
-        # ByteTrack names a face only when it sees it again, so a new face is shown to it twice at once.
+        # ByteTrack gives a face its id only when it sees it again, so a new face is passed to it twice.
         for moment in (seconds, seconds + _INSTANT):
             detections = sv.Detections(faces.xyxy, confidence=faces.confidence, data={"index": np.arange(len(faces))})
             found = self._tracker.update(detections, timestamp=moment)
@@ -77,7 +78,7 @@ class FaceTracker:
         return replace(faces, tracker_id=ids + 1)
 
     def reset(self) -> None:
-        """Forgets all faces; ids start at 1 again."""
+        """Forget all faces; ids start at 1 again."""
         self._tracker.reset()
         self._seconds = -math.inf
 
@@ -91,7 +92,7 @@ class TrackedFace:
         face: the stable id, counted from 1.
         box: left, top, right, bottom in pixels of the frame.
         confidence: the detector's, 0-1.
-        label: the shown one; changes only when the evidence does.
+        label: the one to show; another must lead clearly before it changes.
         probabilities: (C,) float32, smoothed.
         raw: (C,) float32, of this frame alone.
     """
@@ -113,7 +114,7 @@ class _State:
 
 
 class ExpressionSession:
-    """Follows the apparent expressions of all faces of one video or viewer, in memory that does not grow with time.
+    """The apparent expressions of all faces of one video or viewer over time, in bounded memory.
 
     Args:
         labels: the C emotion names in the model's order.
@@ -131,9 +132,10 @@ class ExpressionSession:
         self._tracker = FaceTracker()
         self._states: dict[int, _State] = {}
         self._seconds: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(len(labels)))
+        self._others = np.zeros(len(labels))  # the seconds of faces that the summary no longer lists
 
     def update(self, recognition: Recognition, seconds: float) -> list[TrackedFace]:
-        """Takes in the next frame's result.
+        """Add the result of the next frame.
 
         Args:
             recognition: with the labels of this session.
@@ -148,6 +150,8 @@ class ExpressionSession:
         faces = self._tracker.update(recognition.faces, seconds)
         assert faces.tracker_id is not None  # noqa: S101 - for the type checker
         self._states = {i: s for i, s in self._states.items() if seconds - s.seconds <= LOST_SECONDS}
+        if len(self._seconds) > 2 * MAX_FACES:
+            self._merge_shortest()
         return [
             TrackedFace(
                 seconds=seconds,
@@ -184,15 +188,22 @@ class ExpressionSession:
         self._states[face] = state
         return state
 
+    def _merge_shortest(self) -> None:
+        """Keep only the time of the faces that are out of sight and were seen for the shortest time."""
+        gone = sorted(self._seconds.keys() - self._states.keys(), key=lambda face: self._seconds[face].sum())
+        for face in gone[: len(self._seconds) - MAX_FACES]:
+            self._others += self._seconds.pop(face)
+
     def summary(self) -> dict[str, Any]:
-        """What was seen so far, ready for JSON.
+        """Summarize what was seen so far, ready for JSON.
 
         Returns:
             "dominant": the label shown for the longest time over all faces, or None where there was no face;
             "seconds": the time all faces were seen, added up; "shares": label -> share of that time in 0-1;
-            "faces": for each face its id as "face" and the same three, the longest seen first.
+            "faces": for each face its id as "face" and the same three, the longest seen first; where there were very
+            many, about the first `MAX_FACES`.
         """
-        everyone = np.sum(list(self._seconds.values()), axis=0) if self._seconds else np.zeros(len(self.labels))
+        everyone = np.sum([self._others, *self._seconds.values()], axis=0)
         longest = sorted(self._seconds, key=lambda face: -self._seconds[face].sum())
         return self._totals(everyone) | {
             "faces": [{"face": face} | self._totals(self._seconds[face]) for face in longest]
@@ -208,7 +219,8 @@ class ExpressionSession:
         }
 
     def reset(self) -> None:
-        """Forgets all faces and times."""
+        """Forget all faces and times."""
         self._tracker.reset()
         self._states.clear()
         self._seconds.clear()
+        self._others[:] = 0

@@ -1,4 +1,4 @@
-"""Video files, read and written frame by frame with PyAV; memory does not grow with their length.
+"""Video files, read and written frame by frame with PyAV, in memory that does not grow with their length.
 
 with VideoReader("talk.mov") as reader, VideoWriter("out.mp4", reader) as writer:
     for frame in reader:
@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 
 from .errors import VideoError
+from .h264 import H264Track
 from .image_io import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -28,13 +29,15 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
 
+Source: TypeAlias = "str | Path | BinaryIO"  # a path, or an open seekable file
+
 SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi")
 _ACCEPTED = "an MP4, MOV, WebM, AVI or MKV file"
-# FFmpeg knows formats that are lists of other files and addresses; a renamed one must open none of them.
-_SAFE = {"format_whitelist": "mov,mp4,matroska,webm,avi", "protocol_whitelist": "file"}
+# FFmpeg knows formats that are lists of other files and addresses. It gets an open file, and may open nothing itself.
+_SAFE = {"format_whitelist": "mov,mp4,matroska,webm,avi", "protocol_whitelist": "none"}
+_READ_AHEAD = 2**18  # bytes
 _MP4_SOUND = {"aac", "mp3", "opus", "flac"}  # codecs that browsers play from an MP4 file, copied as they are
 _THREADS = min(4, os.cpu_count() or 1)  # for reading and for writing; each holds frames of its own in memory
-_BT709 = 1  # in H.264's tables of colour spaces
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class VideoFrame:
 
     Attributes:
         image: (h, w, 3) uint8 RGB, turned upright.
-        seconds: when it is shown, counted from the start of the file.
+        seconds: when it is shown, counted from the start of the video.
         pts: the same in units of the reader's `time_base`.
     """
 
@@ -53,51 +56,64 @@ class VideoFrame:
 
 
 class VideoReader:
-    """Reads the frames of a video in order; a context manager and an iterator to go through once.
+    """The frames of a video in order: a context manager, and an iterator to go through once.
 
     Args:
-        path: an MP4, MOV, WebM, AVI or MKV file, recognised by its content.
+        source: an MP4, MOV, WebM, AVI or MKV file, recognized by its content. An open file is read by position, and
+            stays open; messages then say "The file" and not its name.
 
     Attributes:
+        source: as given.
+        name: what messages call it.
+        start: time in seconds that the file gives its first frame or sound; all other times count from there.
         duration: seconds, or None where the file does not say.
         time_base: seconds per unit of `VideoFrame.pts`.
         rate: average frames per second.
         finished: whether the last frame has been read.
-        problem: after reading, one sentence on what could not be read; "" for a sound file.
+        problem: after reading, one sentence on what could not be read; "" for an intact file.
 
     Raises:
-        VideoError: the file is missing, empty, of another kind, without pictures, too large, or damaged at its head.
+        VideoError: the file is missing, empty, of another kind, without a video track, too large, or damaged at its
+            beginning.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, source: Source) -> None:
         import av
         from av.video.reformatter import VideoReformatter
 
-        self.path = Path(path)
-        self._container = _open(self.path)
+        self.source = source
+        self.name = name_of(source)
+        self._container, self._file = _open(source)
         self._to_rgb = VideoReformatter()  # one for all frames: setting it up costs as much as a frame
         self._stream = next((s for s in self._container.streams.video if not _is_cover(s)), None)
         if self._stream is None:
             self.close()
-            raise VideoError(f"{self.path.name} has no pictures, only sound. Expected {_ACCEPTED} with a video track.")
+            raise VideoError(f"{self.name} has no pictures, only sound. Expected {_ACCEPTED} with a video track.")
         codec = self._stream.codec_context
         if codec.width * codec.height > MAX_PIXELS:
             self.close()
             raise VideoError(
-                f"{self.path.name}: its frames have {codec.width}x{codec.height} pixels. "
-                f"The limit is {MAX_PIXELS // 1_000_000} megapixels; make them smaller first."
+                f"{self.name} has frames of {codec.width}x{codec.height} pixels. "
+                f"The limit is {MAX_PIXELS // 1_000_000} megapixels; scale it down first."
             )
         self._stream.thread_type, self._stream.codec_context.thread_count = "AUTO", _THREADS
         self.time_base: Fraction = self._stream.time_base or Fraction(1, 90_000)
         self.rate: Fraction = self._stream.average_rate or Fraction(25)
-        length = self._container.duration
-        self.duration = length / av.time_base if length else None
         self.start = (self._container.start_time or 0) / av.time_base
+        self.duration = self._duration()
         self.finished = False
         self.problem = ""
 
+    def _duration(self) -> float | None:
+        import av
+
+        length = (self._container.duration or 0) / av.time_base
+        if "matroska" in self._container.format.name:  # states the time of its end, the others their length
+            length -= self.start
+        return length if length > 0 else None
+
     def __iter__(self) -> Iterator[VideoFrame]:
-        """Yields the frames at strictly growing times.
+        """Yield the frames at strictly growing times.
 
         Raises:
             VideoError: not one frame can be read.
@@ -121,7 +137,7 @@ class VideoReader:
             yield VideoFrame(image, float(pts * self.time_base), pts)
         self.finished = True
         if pts is None:
-            raise VideoError(f"{self.path.name} is damaged: no frame can be read. Save or download it again.")
+            raise VideoError(f"{self.name} is damaged: no frame can be read. Save or download it again.")
         reached = float((pts + step) * self.time_base)
         if self.duration and reached < 0.95 * self.duration - 0.5:
             self.problem = (
@@ -132,7 +148,7 @@ class VideoReader:
             self.problem = f"Damaged frames were left out: {damaged}."
 
     def _decode(self) -> Iterator[av.VideoFrame | None]:
-        """The decoded frames; None for each piece that cannot be decoded, after which decoding goes on."""
+        """Yield the decoded frames, and None for each packet that cannot be decoded."""
         import av
 
         try:
@@ -145,8 +161,9 @@ class VideoReader:
             yield None  # the container itself ends in the middle
 
     def close(self) -> None:
-        """Releases the file."""
+        """Release the file."""
         self._container.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +173,7 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Writes an H.264 MP4 file that browsers play, with the timing and the sound of the video it is made from.
+    """An H.264 MP4 file that browsers play, with the timing and the sound of the video it is made from.
 
     As a context manager it leaves a whole file, or none where an exception passes through. Where not all frames of the
     source were read, the sound ends with the last one written.
@@ -168,42 +185,25 @@ class VideoWriter:
 
     def __init__(self, path: str | Path, source: VideoReader) -> None:
         import av
-        from av.video.reformatter import VideoReformatter
 
         self.path = Path(path)
-        self._to_yuv = VideoReformatter()
         self._part = self.path.with_name(f".{self.path.name}.part")
         self._source = source
         self._container: OutputContainer = av.open(
             str(self._part), "w", format="mp4", options={"movflags": "+faststart"}
         )
-        # without B-frames: with them an MP4 of unevenly spaced frames states too short a length
-        self._stream = self._container.add_stream("libx264", options={"preset": "veryfast", "crf": "23", "bf": "0"})
-        self._stream.thread_type, self._stream.codec_context.thread_count = "AUTO", _THREADS
+        self._track = H264Track(self._container, source.time_base, source.rate, _THREADS)
         self._sound = _Sound(source, self._container)
-        self._empty = True
 
     def write(self, frame: VideoFrame, image: np.ndarray) -> None:
-        """Adds one frame.
+        """Add one frame.
 
         Args:
             frame: of the source; gives the time.
-            image: (h, w, 3) uint8 RGB, always of the same size; what is shown instead. H.264 needs even sides: an odd
-                row or column at the end is left out.
+            image: (h, w, 3) uint8 RGB, always of the same size; what is shown instead. An odd row or column at the end
+                is left out.
         """
-        import av
-
-        height, width = (side // 2 * 2 for side in image.shape[:2])
-        picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image)[:height, :width])  # shared, not copied
-        codec = self._stream.codec_context
-        if self._empty:
-            self._empty = False
-            codec.width, codec.height, codec.pix_fmt = picture.width, picture.height, "yuv420p"
-            codec.framerate, codec.time_base = self._source.rate, self._source.time_base
-            codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
-        picture = self._to_yuv.reformat(picture, format="yuv420p", dst_colorspace=_BT709)
-        picture.pts, picture.time_base = frame.pts, self._source.time_base
-        self._container.mux(self._stream.encode(picture))
+        self._track.write(image, frame.pts)
         self._sound.copy_until(frame.seconds)
 
     def __enter__(self) -> Self:
@@ -213,8 +213,8 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and not self._empty:
-                self._container.mux(self._stream.encode(None))
+            if kind is None and not self._track.empty:
+                self._track.finish()
                 if self._source.finished:
                     self._sound.copy_until(math.inf)
                 self._container.close()
@@ -226,10 +226,10 @@ class VideoWriter:
 
 
 class _Sound:
-    """Carries the first sound track over, packet by packet beside the pictures so that nothing piles up."""
+    """The first sound track, copied packet by packet beside the frames so that nothing piles up."""
 
     def __init__(self, source: VideoReader, target: OutputContainer) -> None:
-        self._container = _open(source.path)
+        self._container, self._file = _open(source.source)  # the frames are read elsewhere in the file
         self._target = target
         self._start = source.start
         self._packets: Iterator[av.Packet] = iter(())
@@ -247,7 +247,7 @@ class _Sound:
         self._advance()
 
     def copy_until(self, seconds: float) -> None:
-        """Carries over all sound up to a time, counted from the start of the file."""
+        """Copy all sound up to a time, counted from the start of the video."""
         while (packet := self._next) is not None:
             if packet.pts is not None and float(packet.pts * packet.time_base) - self._start > seconds:
                 return
@@ -268,9 +268,9 @@ class _Sound:
         try:
             frames: list[Any] = packet.decode()
         except av.error.InvalidDataError:
-            return  # a damaged piece of sound is silence
+            return  # a damaged packet becomes silence
         if packet.size == 0:
-            frames.append(None)  # the end: the encoder gives what it holds back
+            frames.append(None)  # the end: the encoder gives what it still holds
         for frame in frames:
             if frame is not None and frame.pts is not None:
                 frame.pts -= round(self._start / frame.time_base)
@@ -281,35 +281,78 @@ class _Sound:
 
         try:
             self._next = next(self._packets, None)
-        except av.error.FFmpegError:  # cut off; the pictures tell
+        except av.error.FFmpegError:  # cut off, which the frames report
             self._next = None
 
     def close(self) -> None:
         self._container.close()
+        self._file.close()
 
 
-def _open(path: Path) -> InputContainer:
+class _View:
+    """A reader of a file with a position of its own, so that several can share the file.
+
+    Args:
+        source: a path, which is opened and closed, or an open file, which is left open.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._owned = isinstance(source, (str, Path))
+        self._file: BinaryIO = open(source, "rb") if isinstance(source, (str, Path)) else source
+        self._position = 0
+        self.size = self._file.seek(0, os.SEEK_END)
+
+    def read(self, size: int = -1) -> bytes:
+        self._file.seek(self._position)
+        data = self._file.read(size)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def close(self) -> None:
+        if self._owned:
+            self._file.close()
+
+
+def name_of(source: Source) -> str:
+    """Give what messages call a video: a file's name without its folders, or "The file" for an open one."""
+    return Path(source).name if isinstance(source, (str, Path)) else "The file"
+
+
+def _open(source: Source) -> tuple[InputContainer, _View]:
     import av
 
-    name = path.name
+    name = name_of(source)
     try:
-        if path.stat().st_size == 0:
-            raise VideoError(f"{name} is empty (0 bytes). Save or download it again.")
-        # A path that FFmpeg cannot take for an address or an option.
-        return av.open(f"file:{path.resolve()}", container_options=_SAFE, metadata_errors="replace")
+        view = _View(source)
     except (FileNotFoundError, NotADirectoryError):
         raise VideoError(f"{name}: there is no such file. Check the path.") from None
     except (PermissionError, IsADirectoryError):
         raise VideoError(f"{name} may not be read. Expected {_ACCEPTED}.") from None
+    try:
+        if view.size == 0:
+            raise VideoError(f"{name} is empty (0 bytes). Save or download it again.")
+        opened = av.open(view, "r", container_options=_SAFE, buffer_size=_READ_AHEAD, metadata_errors="replace")
+        return opened, view
     except av.error.FFmpegError as error:
+        view.close()
         raise VideoError(
             f"{name} cannot be read as a video ({error.strerror}). Expected {_ACCEPTED}; "
             "it may be another kind of file with a changed name, or cut off. Save or download it again."
         ) from None
+    except VideoError:
+        view.close()
+        raise
 
 
 def _is_cover(stream: Any) -> bool:
-    """Whether the pictures of a stream are only the cover of a piece of music."""
+    """Tell whether a video stream is only the cover of a piece of music."""
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)

@@ -1,4 +1,4 @@
-"""One pass over a video: a table of all faces over time, an annotated copy, and what stands out.
+"""Analysis of a video in one pass: a table of all faces over time, an annotated copy, and key moments.
 
 analysis = VideoAnalysis("talk.mp4", recognizer, per_second=10)
 for seconds in analysis.run("talk.csv"):
@@ -25,13 +25,13 @@ from .crop import crop_face
 from .errors import VideoError
 from .tracker import ExpressionSession, TrackedFace
 from .types import Recognition
-from .video import VideoFrame, VideoReader, VideoWriter
+from .video import Source, VideoFrame, VideoReader, VideoWriter, name_of
 
 Draw = Callable[[np.ndarray, Sequence[TrackedFace]], np.ndarray]
 
 COLUMNS = ("seconds", "face", "left", "top", "right", "bottom", "confidence", "label")
 THUMBNAIL = 128  # pixels
-AHEAD = 6  # frames that are read ahead, so that recognising keeps one core busy while drawing and writing do another
+AHEAD = 6  # frames read ahead, so that recognition keeps one core busy while drawing and writing keep another
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,18 @@ class Moment:
 
 
 class VideoAnalysis:
-    """Analyses one video file. Nothing is read before `run`.
+    """The analysis of one video file. Nothing is read before `run`.
 
     Args:
-        path: an MP4, MOV, WebM, AVI or MKV file.
+        source: an MP4, MOV, WebM, AVI or MKV file: a path, or an open seekable file, which stays open.
         recognizer: frame -> Recognition, with `labels`.
         per_second: frames to analyse in each second; None takes every frame.
         time_constant: smoothing in seconds, see `ExpressionSession`.
         max_seconds: longest video that is accepted; None for any.
+        abandoned: asked before each frame whether nobody waits for the result any more; `run` then stops.
 
     Attributes:
-        session: the faces and times of the part done so far.
+        session: faces and times of what was analysed so far.
         moments: label -> its key moment so far.
         duration: seconds, or None where the file does not say; set by `run`.
         seconds: time of the last frame.
@@ -78,16 +79,18 @@ class VideoAnalysis:
 
     def __init__(
         self,
-        path: str | Path,
+        source: Source,
         recognizer: Any,
         *,
         per_second: float | None = None,
         time_constant: float = 0.5,
         max_seconds: float | None = None,
+        abandoned: Callable[[], bool] = lambda: False,
     ) -> None:
         if per_second is not None and not 0 < per_second < math.inf:
             raise ValueError(f"per_second: expected a number above 0, or None for every frame, got {per_second}")
-        self.path = Path(path)
+        self._source = source
+        self._abandoned = abandoned
         self.session = ExpressionSession(recognizer.labels, time_constant)
         self.moments: dict[str, Moment] = {}
         self.duration: float | None = None
@@ -101,14 +104,14 @@ class VideoAnalysis:
         self._stopped = False
 
     def run(self, table: str | Path, video: str | Path | None = None, draw: Draw | None = None) -> Iterator[float]:
-        """Goes through the video once. The files are whole when it ends, and absent when it is broken off.
+        """Go through the video once. The files are whole when it ends, and absent when it is interrupted.
 
         Args:
             table: CSV file to write: a row per face and analysed frame, with the columns `COLUMNS`, then for each
                 label its smoothed probability and, as `raw_<label>`, that of the frame alone.
             video: annotated MP4 file to write.
-            draw: (frame, faces) -> the frame with them drawn, used for `video`; between two analysed frames the last
-                faces stay.
+            draw: (frame, faces) -> the frame with them drawn, for `video`; the faces of an analysed frame stay until
+                the next one.
 
         Yields:
             After each analysed frame its time in seconds.
@@ -118,7 +121,7 @@ class VideoAnalysis:
         """
         faces: list[TrackedFace] = []
         with ExitStack() as stack:
-            reader = stack.enter_context(VideoReader(self.path))
+            reader = stack.enter_context(VideoReader(self._source))
             self.duration = reader.duration
             self._require_length(reader.duration or 0.0)
             writer = stack.enter_context(VideoWriter(video, reader)) if video is not None else None
@@ -128,7 +131,8 @@ class VideoAnalysis:
             thread = ThreadPoolExecutor(1)
             stack.callback(thread.shutdown, cancel_futures=True)
             for frame, found in self._recognized(reader, thread):
-                if self._stopped:
+                if self._stopped or self._abandoned():
+                    self._stopped = True
                     break
                 self.seconds, self.size = frame.seconds, (frame.image.shape[1], frame.image.shape[0])
                 if found is not None:
@@ -144,13 +148,13 @@ class VideoAnalysis:
             self.problem = self._stop_note() if self._stopped else reader.problem
 
     def stop(self) -> None:
-        """Lets `run` end after the present frame, with whole files of the part done so far; for another thread."""
+        """End `run` after the present frame, with whole files of the part done so far; for another thread."""
         self._stopped = True
 
     def _recognized(
         self, reader: VideoReader, thread: ThreadPoolExecutor
     ) -> Iterator[tuple[VideoFrame, Future[Recognition] | None]]:
-        """The frames, those to analyse with the result that the thread is working on."""
+        """Yield the frames, those to analyse with the result that the thread is working on."""
         due = -math.inf
         waiting: deque[tuple[VideoFrame, Future[Recognition] | None]] = deque()
         for frame in reader:
@@ -171,7 +175,7 @@ class VideoAnalysis:
         return f"Stopped after {self.seconds:.1f}{length} seconds. The result covers what was analysed until then."
 
     def summary(self) -> dict[str, Any]:
-        """What was seen, ready for JSON: the session's summary, the key moments, and what the figures rest on."""
+        """Summarize, ready for JSON: duration and size of the video, faces and expressions, key moments."""
         return {
             "duration": self.duration or self.seconds,
             "size": list(self.size),
@@ -187,7 +191,8 @@ class VideoAnalysis:
     def _require_length(self, seconds: float) -> None:
         if self._max_seconds is not None and seconds > self._max_seconds:
             raise VideoError(
-                f"{self.path.name} is longer than the limit of {self._max_seconds / 60:g} minutes. Cut it into parts."
+                f"{name_of(self._source)} is longer than the limit of {self._max_seconds / 60:g} minutes. "
+                "Cut it into parts."
             )
 
     def _remember(self, image: np.ndarray, face: TrackedFace) -> None:
@@ -199,7 +204,7 @@ class VideoAnalysis:
 
 
 def write_json(table: str | Path, path: str | Path, summary: dict[str, Any]) -> None:
-    """Writes the summary and, row by row, the table as one JSON file, whole or not at all.
+    """Write the summary and, row by row, the table as one JSON file, whole or not at all.
 
     Args:
         table: CSV file of `VideoAnalysis.run`.
@@ -230,7 +235,7 @@ def _row(face: TrackedFace) -> list[Any]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[str]]:
-    """A text file that appears under its name when it is complete."""
+    """Write a text file that appears under its name when it is complete."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("w", newline="", encoding="utf-8") as file:

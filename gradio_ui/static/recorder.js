@@ -1,4 +1,4 @@
-// A part of the function body that webcam.js ends: what can be saved. The browser alone keeps it.
+// Part of the function body that webcam.js ends: what can be saved. Only the browser keeps it.
 
 // A row for each face of each result, as plain numbers, of the last hour.
 class Table {
@@ -52,13 +52,13 @@ class Table {
   }
 }
 
-// Collects the video that the server makes of the frames it gets anyway, piece by piece: the server keeps none.
+// Collects, piece by piece, the video that the server encodes from the frames it gets anyway.
 class Recorder {
   static COLLECT_MS = 1000;
   static TRIES = 5; // without an answer
   number = 0; // of the last recording
   running = false;
-  busy = false; // still to be collected
+  busy = false; // not collected to its end yet
   file = null; // the video, once it is whole
   table = null; // its rows
 
@@ -89,7 +89,7 @@ class Recorder {
     this.changed("");
   }
 
-  // Told of each result, so that nothing is asked for before a frame has come to the server.
+  // Called with each result: nothing is collected before the server has had a frame.
   saw(number, time) {
     if (!this.running || number !== this.number) return;
     this.began ??= time;
@@ -97,7 +97,7 @@ class Recorder {
     this.changed("");
   }
 
-  // Until the recording is stopped, and then to its end. Returns what there is to say about it.
+  // Collects until the recording is stopped, and then to its end. Returns what to tell the user about it.
   async collect(stopped) {
     const pieces = [];
     let notice = "";
@@ -116,7 +116,7 @@ class Recorder {
         continue;
       }
       misses = 0;
-      if (pieces.length && answer.start !== this.began) return "The recording is lost: the server was started anew.";
+      if (pieces.length && answer.start !== this.began) return "The recording is lost: the server was restarted.";
       for (const [position, data] of answer.pieces) pieces.push([position, Uint8Array.from(atob(data), (c) => c.charCodeAt(0))]);
       if (answer.notice) {
         notice = answer.notice;
@@ -145,7 +145,7 @@ function save(name, url) {
 function saveBlob(name, blob) {
   const url = URL.createObjectURL(blob);
   save(name, url);
-  setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser may still be asking where to
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser may still be asking where to save it
 }
 
 function saveTable(name, table, kind) {

@@ -1,6 +1,6 @@
-// A part of the function body that webcam.js ends: what was seen since the camera was started.
+// Part of the function body that webcam.js ends: the expressions since the camera was started.
 // Times are in seconds on the page's own clock. An expression counts until the face's next result, if that comes soon:
-const GAP_S = 2; // as in ExpressionSession, which takes a face that was away for longer for a new one
+const GAP_S = 2; // as in ExpressionSession, where a face that was out of sight for longer is a new one
 
 // How long each face showed each expression.
 class Shares {
@@ -39,10 +39,10 @@ class Shares {
   }
 }
 
-// The last minute as a picture: a lane for each face, in it the shares of the expressions over time.
+// A plot of the last minute: for each face a lane with the shares of the expressions over time.
 class Timeline {
   static SHOWN_S = 60;
-  static STEP_S = 1; // results are averaged over this long, so that drawing costs the same at any speed
+  static STEP_S = 1; // over which results are averaged, so that drawing costs the same at any rate
   static LANES = 4; // of the faces seen for longest
 
   constructor(list, summary, colorOf) {

@@ -1,4 +1,4 @@
-// A part of the function body that webcam.js ends: what is shown of the last result.
+// Part of the function body that webcam.js ends: the view of the last result.
 
 // Boxes and text over the video in its own pixels. Only x is mirrored, so text always reads the right way round.
 function paint(context, width, height) {
@@ -38,7 +38,7 @@ function draw() {
 }
 
 // Bars of the largest face, in the model's own order so that they do not jump. They stay with a face in view until
-// another is clearly larger, lest they jump between two of about the same size.
+// another is clearly larger, so that they do not jump between two of about the same size.
 function showBars(labels) {
   const area = ({ box }) => (box[2] - box[0]) * (box[3] - box[1]);
   const sorted = faces.list.toSorted((a, b) => area(b) - area(a));

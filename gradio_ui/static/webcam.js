@@ -1,18 +1,18 @@
 // Body of the function that gr.HTML runs when the webcam tab is shown, after timeline.js, recorder.js and view.js:
-// (element, trigger, props, server, upload, watch). Each result is also told to the page as a "fer-result" event, for
-// those who measure.
-// A `session` is one camera stream from start to stop; whatever is late finds that its session has ended, and leaves.
+// (element, trigger, props, server, upload, watch). Each result is also dispatched as a "fer-result" event, for
+// benchmarks.
+// A `session` is one camera stream from start to stop; an answer that comes after its session has ended is ignored.
 const root = element.querySelector(".fer-cam");
 const find = (selector) => root.querySelector(selector);
 const video = find("video"), overlay = find(".fer-stage canvas"), mirror = find("[type=checkbox]");
 const cameras = find("[data-pick=camera]"), resolution = find("[data-pick=height]");
 const chart = find(".fer-bars"), hint = find("[data-read=hint]"), title = find(".fer-title");
 const smoothing = find("[data-pick=smoothing]");
-const LONG_SIDE = 480; // pixels of the frame that is sent, and recorded; faces are classified at 48, more costs results
+const LONG_SIDE = 480; // pixels of the frame that is sent, and recorded; faces are classified at 48, so more would only cost speed
 const QUALITY = 0.8;
 const RETRY_MS = 1000;
-const PANEL_MS = 100; // between two updates of bars and figures, which make the browser lay out the page anew
-const IN_FLIGHT = 2; // frames: one is on its way while the server looks at the other
+const PANEL_MS = 100; // between two updates of the bars and numbers, each of which costs the browser a layout
+const IN_FLIGHT = 2; // frames: one is on its way while the server works on the other
 const LARGER = 1.3; // times the area of the face whose bars are shown, before another one's are
 const colorsOf = (label) => props.colors[label] ?? props.other_color; // of the bar and of the text on it
 const timeline = new Timeline(find(".fer-lanes"), find("[data-read=session]"), (label) => colorsOf(label)[0]);
@@ -23,7 +23,7 @@ let startNumber = 0; // grows with each start; the server follows faces from one
 let followed = null; // id of the face whose bars are shown
 let faces = { list: [], width: 1, height: 1 };
 
-const WELCOME = "Frames are looked at in memory and dropped at once.";
+const WELCOME = "Frames are processed in memory and never stored.";
 const REASONS = {
   NotAllowedError: "The camera was refused. Allow it for this page in the address bar, then start again.",
   NotFoundError: "No camera was found. Plug one in, then start again.",
@@ -91,8 +91,8 @@ function stop(state = "idle", text = WELCOME) {
   setState(state, text);
 }
 
-// A frame is sent as soon as the server must be done with the one before, which may still be on its way back. So
-// neither the way nor the camera's rhythm costs results, and no frame waits for another.
+// A frame is sent as soon as the server should be done with the one before, whose answer may still be on its way. So
+// neither the network nor the camera's rate costs results, and no frame waits for another.
 async function loop(mine) {
   while (session === mine) {
     await nextFrame();
@@ -137,14 +137,14 @@ async function ask(mine, taken) {
   root.dispatchEvent(new CustomEvent("fer-result", { bubbles: true, detail: { delay, ...answer } }));
 }
 
-// A new picture of the camera; in a hidden page none comes, so nothing is sent. Firefox before 132 lacks the callback.
+// The next frame of the camera; in a hidden page none comes, so nothing is sent. Firefox before 132 lacks the callback.
 function nextFrame() {
   return new Promise((done) =>
     video.requestVideoFrameCallback ? video.requestVideoFrameCallback(done) : requestAnimationFrame(done),
   );
 }
 
-// Not toBlob: Chromium leaves that to idle moments, and on a busy machine waits up to two seconds for one.
+// Not toBlob: Chromium runs it when idle, and on a busy machine waits up to two seconds for that.
 const sender = document.createElement("canvas");
 function grab() {
   const scale = Math.min(1, LONG_SIDE / Math.max(video.videoWidth, video.videoHeight));
@@ -155,7 +155,7 @@ function grab() {
   return { url: sender.toDataURL("image/jpeg", QUALITY), width, height };
 }
 
-// Once the browser has granted a camera it tells all their names; before, front and rear is all that can be offered.
+// The browser tells the cameras' names once it has granted one; until then the choice is between front and rear.
 async function listCameras(current) {
   const devices = await navigator.mediaDevices.enumerateDevices();
   const named = devices.filter((device) => device.kind === "videoinput" && device.deviceId);
@@ -181,7 +181,7 @@ function showMirror() {
   draw();
 }
 
-// A paused video gives no new frames, so nothing is sent either.
+// A paused video gives no new frames, so nothing is sent.
 function pause() {
   if (video.paused) video.play();
   else video.pause();
@@ -244,7 +244,7 @@ smoothing.addEventListener("input", () => {
   smoothing.ariaValueText = smoothing.nextElementSibling.textContent = seconds ? `${seconds.toFixed(1)} s` : "off";
 });
 for (const pick of [cameras, resolution]) pick.addEventListener("change", () => session && start());
-watch("model", () => session && actions.start()); // with other labels nothing goes on
+watch("model", () => session && actions.start()); // its labels may be others
 for (const change of ["play", "pause", "emptied"]) video.addEventListener(change, showPause);
 video.addEventListener("resize", () => {
   find(".fer-stage").style.aspectRatio = `${video.videoWidth || 4} / ${video.videoHeight || 3}`; // phones turn

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
 import gradio as gr
-import numpy as np
 
+from gradio_ui.listeners import abandonment
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
-from gradio_ui.recognition.palette import COLORS, OTHER_COLOR, text_color
-from gradio_ui.recognition.tracker import TrackedFace
 from gradio_ui.recognition.video import SUFFIXES
-from gradio_ui.recognition.video_analysis import Draw, VideoAnalysis, write_json
+from gradio_ui.recognition.video_analysis import VideoAnalysis, write_json
 from gradio_ui.settings import Settings
 from gradio_ui.views import html as charts
 from gradio_ui.views.background_work import Changes, LongWork
+from gradio_ui.views.face_labels import face_drawer
 from gradio_ui.views.plots import progress, summary_html, timeline
-
-if TYPE_CHECKING:
-    import supervision as sv
 
 RATES: list[tuple[str, float]] = [("2 per second", 2), ("5 per second", 5), ("10 per second", 10), ("every frame", 0)]
 TELL_EVERY = 0.3  # seconds between two reports of progress
@@ -68,6 +63,7 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
             per_second=per_second or None,
             time_constant=seconds,
             max_seconds=settings.max_video_minutes * 60,
+            abandoned=abandonment(),
         )
 
     cleared: Changes = {
@@ -209,49 +205,3 @@ def outcome(found: dict[str, Any]) -> str:
     return charts.message(
         "info", f"{count} {'face' if count == 1 else 'faces'} found", f"{found['analyzed_frames']} frames analysed."
     )
-
-
-def face_drawer(labels: Sequence[str]) -> Draw:
-    """Makes the function that draws boxes and labels into the frames of a video.
-
-    Args:
-        labels: the emotion names; each has a colour of its own.
-
-    Returns:
-        (frame (h, w, 3) uint8 RGB, faces) -> a new frame of the same shape.
-    """
-
-    @lru_cache(maxsize=1)
-    def annotators(size: tuple[int, int]) -> tuple[sv.BoxAnnotator, sv.LabelAnnotator]:
-        import supervision as sv
-
-        def palette(colors: Sequence[str]) -> sv.ColorPalette:
-            # supervision writes blue first; the frame has red first, so the colours are swapped and not the pixels.
-            rgb = [sv.Color.from_hex(color) for color in colors]
-            return sv.ColorPalette([sv.Color(r=color.b, g=color.g, b=color.r) for color in rgb])
-
-        colors = [COLORS.get(label, OTHER_COLOR) for label in labels]
-        line = sv.calculate_optimal_line_thickness(size)
-        return sv.BoxAnnotator(palette(colors), thickness=line), sv.LabelAnnotator(
-            palette(colors),
-            text_color=palette([text_color(color) for color in colors]),
-            text_scale=max(0.5, 1.5 * sv.calculate_optimal_text_scale(size)),  # to be read on a phone
-            text_thickness=max(1, line // 2),
-            text_padding=2 * line,
-            smart_position=True,  # also keeps the text of a face at the edge inside the frame
-        )
-
-    def draw(frame: np.ndarray, faces: Sequence[TrackedFace]) -> np.ndarray:
-        import supervision as sv
-
-        if not faces:
-            return frame
-        box, label = annotators((frame.shape[1], frame.shape[0]))
-        detections = sv.Detections(
-            np.array([face.box for face in faces], np.float32),
-            class_id=np.array([labels.index(face.label) for face in faces]),
-        )
-        texts = [f"{f.face} {f.label} {f.probabilities[labels.index(f.label)]:.0%}" for f in faces]
-        return label.annotate(box.annotate(frame.copy(), detections), detections, texts)
-
-    return draw

@@ -1,69 +1,22 @@
-"""The viewers of the webcam tab: who is in view of each, what was shown, and the recording in progress."""
+"""The viewers of the webcam tab: the faces in view of each, and the recording in progress."""
 
 from __future__ import annotations
 
 import base64
-import math
+import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from threading import Lock
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from gradio_ui.recognition.errors import RecognitionError
-from gradio_ui.recognition.image_io import read_image
 from gradio_ui.recognition.recognizer import EmotionRecognizer
 from gradio_ui.recognition.tracker import ExpressionSession, TrackedFace
 from gradio_ui.recognition.video_analysis import Draw
-from gradio_ui.webcam.recording import Recording
+from gradio_ui.webcam.frames import LiveFrame, PartRequest, RequestError
+from gradio_ui.webcam.recording import BusyError, Recording, Recordings
 
-MAX_SMOOTHING = 2.0  # seconds
-EXPECTED = "image (a data URL), start, seconds, smoothing and recording of a frame"
-IDLE_SECONDS = 60  # a viewer that sends nothing for longer is forgotten when the next one comes
-
-
-class RequestError(RecognitionError, ValueError):
-    """The page sent something else than it should."""
-
-
-@dataclass(frozen=True)
-class LiveFrame:
-    """What the page sends.
-
-    Attributes:
-        image: the picture as a JPEG file; it comes as a data URL.
-        start: number that grows with each start of the camera; faces are followed from one start to the next.
-        seconds: when the page showed the picture, on the page's own clock.
-        smoothing: time constant in seconds, 0 to `MAX_SMOOTHING`.
-        recording: number of the recording it belongs to, counted from 1 as they come; 0 for none.
-    """
-
-    image: bytes
-    start: float
-    seconds: float
-    smoothing: float
-    recording: int
-
-    @classmethod
-    def parse(cls, data: Any) -> LiveFrame:
-        """Reads the page's JSON.
-
-        Raises:
-            RequestError: a value is missing or of another kind.
-        """
-        try:
-            frame = cls(
-                image=base64.b64decode(data["image"].partition(";base64,")[2], validate=True),
-                start=float(data["start"]),
-                seconds=float(data["seconds"]),
-                smoothing=min(max(0.0, float(data["smoothing"])), MAX_SMOOTHING),
-                recording=int(data["recording"]),
-            )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise RequestError(f"expected {EXPECTED}, got something else ({error!r}); reload the page") from error
-        if not (math.isfinite(frame.start) and math.isfinite(frame.seconds)):
-            raise RequestError(f"expected {EXPECTED} in finite numbers; reload the page")
-        return frame
+MAX_VIEWERS = 64
+IDLE_SECONDS = 60.0  # a viewer that sends nothing for longer is dropped
+SWEEP_SECONDS = 5.0  # between two checks for idle viewers
 
 
 class Viewer:
@@ -72,29 +25,33 @@ class Viewer:
     Args:
         recognizer: frame -> Recognition.
         draw: (frame, faces) -> the frame with them drawn, for recordings.
+        recordings: starts the recordings of all viewers.
     """
 
-    def __init__(self, recognizer: EmotionRecognizer, draw: Draw) -> None:
+    def __init__(self, recognizer: EmotionRecognizer, draw: Draw, recordings: Recordings) -> None:
         self.last_seen = time.monotonic()
         self._recognizer = recognizer
         self._draw = draw
-        self._lock = Lock()
+        self._recordings = recordings
+        self._lock = threading.Lock()
         self._session = ExpressionSession(recognizer.labels)
         self._newest = (float("-inf"), float("-inf"))  # start and seconds of the last frame
         self._recording: Recording | None = None
         self._number = 0  # of the last recording
+        self._refusal = ""  # why there is no recording
+        self._closed = False
 
     def see(self, frame: LiveFrame) -> dict[str, Any]:
-        """Recognises and follows the faces of one frame.
+        """Recognize and track the faces of one frame.
 
         Returns:
             "faces", a dict for each, ready for JSON; or "late" where a newer frame was faster.
 
         Raises:
-            ImageError: the picture cannot be read.
+            ImageError: the image cannot be read, or is too large.
         """
         self.last_seen = time.monotonic()
-        image = read_image(frame.image)
+        image = frame.decode()
         recognition = self._recognizer(image)
         with self._lock:
             if not self._newest < (frame.start, frame.seconds):
@@ -104,32 +61,29 @@ class Viewer:
             self._newest = (frame.start, frame.seconds)
             self._session.time_constant = frame.smoothing
             faces = self._session.update(recognition, frame.seconds)
-            if frame.recording > self._number:
-                self._end_recording()
-                self._number, self._recording = frame.recording, Recording(self._draw)
+            if frame.recording > self._number and not self._closed:
+                self._record(frame.recording)
             if self._recording is not None and frame.recording == self._number:
                 self._recording.add(image, faces, frame.seconds)
         return {"faces": [as_dict(face, recognition.labels) for face in faces], "labels": list(recognition.labels)}
 
-    def take(self, number: int, have: int, finish: bool) -> dict[str, Any]:
-        """The pieces of the recording's file that were made since, see `Recording.take`; ready for JSON.
-
-        Args:
-            number: of the recording.
-            have: number of pieces taken so far.
-            finish: ends the recording first.
+    def take(self, part: PartRequest) -> dict[str, Any]:
+        """Hand over the pieces of the recording's file that were made since, see `Recording.take`; ready for JSON.
 
         Raises:
+            BusyError: the recording was refused, since too many others are in progress.
             RequestError: there is no such recording.
         """
         self.last_seen = time.monotonic()
         with self._lock:
-            recording = self._recording if number == self._number else None
-        if recording is None:
-            raise RequestError("The recording is lost: the server was started anew, or no picture came in time.")
-        if finish:
+            recording = self._recording if part.number == self._number else None
+            if recording is None and part.number == self._number and self._refusal:
+                raise BusyError(self._refusal)
+        if recording is None or recording.lost:
+            raise lost()
+        if part.finish:
             recording.finish()
-        taken = recording.take(have)
+        taken = recording.take(part.have)
         return {
             "pieces": [[position, base64.b64encode(data).decode("ascii")] for position, data in taken.pieces],
             "done": taken.done,
@@ -139,58 +93,100 @@ class Viewer:
         }
 
     def close(self) -> None:
-        """Drops the recording, if there is one."""
+        """Drop the recording, if there is one, and begin no other."""
         with self._lock:
-            self._end_recording()
+            self._closed = True
+            self._drop_recording()
 
-    def _end_recording(self) -> None:
+    def _record(self, number: int) -> None:
+        self._drop_recording()
+        self._number, self._refusal = number, ""
+        try:
+            self._recording = self._recordings.start(self._draw)
+        except BusyError as error:  # the live results go on
+            self._refusal = str(error)
+
+    def _drop_recording(self) -> None:
         if self._recording is not None:
-            self._recording.finish(wait=False)
+            self._recording.drop()
             self._recording = None
 
 
 class Viewers:
-    """The open pages by Gradio's session, each with a state that no other can reach. Safe to use from several threads.
+    """The open pages, each with a state that no other can reach. Safe to use from several threads.
+
+    A page is known by Gradio's session and the name of its model, and is dropped when it is closed or idle.
 
     Args:
-        recognizer: frame -> Recognition; called from several threads at once.
-        draw: as for `Viewer`.
+        make: name of a model -> a new viewer.
     """
 
-    def __init__(self, recognizer: EmotionRecognizer, draw: Draw) -> None:
-        self._recognizer = recognizer
-        self._draw = draw
-        self._viewers: dict[str, Viewer] = {}
-        self._lock = Lock()
+    def __init__(self, make: Callable[[str], Viewer]) -> None:
+        self._make = make
+        self._viewers: dict[tuple[str, str], Viewer] = {}
+        self._lock = threading.Lock()
+        self._clock: threading.Thread | None = None  # runs while there are viewers
 
-    def __getitem__(self, session: str) -> Viewer:
-        """The viewer of a session, new at its first frame."""
+    def join(self, session: str, model: str) -> Viewer:
+        """Give the viewer of a session, new at its first frame.
+
+        Raises:
+            BusyError: there are `MAX_VIEWERS` others.
+        """
+        if viewer := self.find(session, model):
+            return viewer
+        if len(self._viewers) >= MAX_VIEWERS:
+            raise _full()
+        viewer = self._make(model)  # outside the lock: it may load the model
         with self._lock:
-            if session not in self._viewers:
-                self._forget_idle()
-                self._viewers[session] = Viewer(self._recognizer, self._draw)
-            return self._viewers[session]
+            if len(self._viewers) >= MAX_VIEWERS and (session, model) not in self._viewers:
+                raise _full()
+            viewer = self._viewers.setdefault((session, model), viewer)
+            if self._clock is None:
+                self._clock = threading.Thread(target=self._drop_idle, name="idle viewers", daemon=True)
+                self._clock.start()
+            return viewer
+
+    def find(self, session: str, model: str) -> Viewer | None:
+        """Give the viewer of a session, or None where it has sent no frame."""
+        return self._viewers.get((session, model))
 
     def __len__(self) -> int:
         return len(self._viewers)
 
     def drop(self, session: str) -> None:
-        """Forgets a session and all that was kept of it; one that is not there is no error."""
+        """Drop a session and all that was kept of it; one that is not there is no error."""
+        self._drop(lambda key, viewer: key[0] == session)
+
+    def _drop(self, which: Callable[[tuple[str, str], Viewer], bool]) -> None:
         with self._lock:
-            viewer = self._viewers.pop(session, None)
-        if viewer is not None:
+            dropped = [self._viewers.pop(key) for key, viewer in list(self._viewers.items()) if which(key, viewer)]
+        for viewer in dropped:
             viewer.close()
 
-    def _forget_idle(self) -> None:
-        """For programs that send frames without keeping a session open, of whose end Gradio would tell."""
-        now = time.monotonic()
-        for session, viewer in list(self._viewers.items()):
-            if now - viewer.last_seen > IDLE_SECONDS:
-                self._viewers.pop(session).close()
+    def _drop_idle(self) -> None:
+        """Drop the viewers whose page Gradio does not see closing: programs, and lost connections."""
+        while True:
+            time.sleep(SWEEP_SECONDS)
+            now = time.monotonic()
+            self._drop(lambda key, viewer: now - viewer.last_seen > IDLE_SECONDS)  # noqa: B023 - called at once
+            with self._lock:
+                if not self._viewers:
+                    self._clock = None
+                    return
+
+
+def lost() -> RequestError:
+    """Make the error for a recording that is not there."""
+    return RequestError("The recording is lost: the server was restarted, or no frame arrived in time.")
+
+
+def _full() -> BusyError:
+    return BusyError(f"The server is busy: {MAX_VIEWERS} cameras are in use. Try again in a minute.")
 
 
 def as_dict(face: TrackedFace, labels: tuple[str, ...]) -> dict[str, Any]:
-    """A face, ready for JSON: id, box in pixels, confidence, label, all probabilities, smoothed and raw."""
+    """Describe a face, ready for JSON: id, box in pixels, confidence, label, all probabilities, smoothed and raw."""
 
     def named(values: Any) -> Mapping[str, float]:
         return {label: round(float(p), 5) for label, p in zip(labels, values, strict=True)}

@@ -1,11 +1,11 @@
-"""How fast a video is analysed, and whether memory and speed stay flat over its length.
+"""Speed of video analysis, and memory and speed over the length of a video.
 
     python -m tests.benchmarks.video [--detector yunet.onnx] [--seconds 120] [--long 3600] [--long_rate 25] [--record]
 
-Two clips are made on the spot, both a portrait that wanders to and fro, with sound: one of 640x360 at 25 frames/s,
-analysed at 10 frames/s (wanted on two idle cores: at least 3 times real time), and a long one of 1920x1080, analysed
-at 1 frame/s (wanted: less than 1 GB, and late frames as fast as early ones). Each goes the whole way that it goes in
-the video tab: table, annotated copy with the sound, JSON and plot. A length of 0 leaves a clip out.
+Two clips are generated, both of a portrait that moves to and fro, with sound: one of 640x360 at 25 frames/s, analysed
+at 10 frames/s (target on two idle cores: at least 3 times real time), and a long one of 1920x1080, analysed at 1
+frame/s (target: less than 1 GB, and late frames as fast as early ones). Each runs through what the video tab does:
+table, annotated copy with the sound, JSON and plot. A length of 0 leaves a clip out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from skimage.data import astronaut
 
 from gradio_ui.recognition import EmotionRecognizer, load_detector
 from gradio_ui.recognition.video_analysis import VideoAnalysis, write_json
-from gradio_ui.tabs.video import face_drawer
+from gradio_ui.views.face_labels import face_drawer
 from gradio_ui.views.plots import timeline
 from tests.benchmarks.record import ROOT, describe, machine, record
 
@@ -36,7 +36,7 @@ LOOP = 256  # frames; 10.24 s at 25 a second, a whole number of AAC's packets of
 
 
 def loop(size: tuple[int, int]) -> Iterator[av.VideoFrame]:
-    """A portrait half as high as the frame that wanders to and fro, (width, height) pixels."""
+    """Yield a portrait half as high as the frame that moves to and fro, in frames of (width, height) pixels."""
     width, height = size
     portrait = Image.fromarray(astronaut()).crop((100, 0, 360, 260)).resize((height // 2, height // 2))
     left = (width - height) // 2
@@ -48,7 +48,7 @@ def loop(size: tuple[int, int]) -> Iterator[av.VideoFrame]:
 
 
 def make_clip(path: Path, seconds: float, size: tuple[int, int], rate: int) -> None:
-    """Writes an MP4 of at least that length, `rate` frames a second. One loop is encoded; its packets are repeated."""
+    """Write an MP4 of at least that length, `rate` frames a second. One loop is encoded; its packets are repeated."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "bf": "0"})
         video.width, video.height, video.pix_fmt = *size, "yuv420p"
@@ -71,7 +71,7 @@ def make_clip(path: Path, seconds: float, size: tuple[int, int], rate: int) -> N
 
 @contextmanager
 def watched_memory() -> Iterator[list[float]]:
-    """Resident memory of this process in MB, looked at ten times a second."""
+    """Sample the resident memory of this process in MB, ten times a second."""
     seen: list[float] = []
     done = threading.Event()
 
@@ -89,7 +89,7 @@ def watched_memory() -> Iterator[list[float]]:
 
 
 def measure(clip: Path, recognizer: EmotionRecognizer, per_second: float) -> dict[str, Any]:
-    """Analyses a clip as the video tab does; what it took, in seconds, milliseconds and megabytes."""
+    """Analyse a clip as the video tab does; return the cost in seconds, milliseconds and megabytes."""
     table, video, summary = (clip.with_name(f"out.{suffix}") for suffix in ("csv", "mp4", "json"))
     analysis = VideoAnalysis(clip, recognizer, per_second=per_second)
     with watched_memory() as memory:
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120, help="length of the clip of 640x360")
     parser.add_argument("--long", type=float, default=3600, help="length of the clip of 1920x1080")
     parser.add_argument("--long_rate", type=int, default=25, help="its frames a second; fewer take less time")
-    parser.add_argument("--record", action="store_true", help="keep the figures in results.json")
+    parser.add_argument("--record", action="store_true", help="keep the results in results.json")
     arguments = parser.parse_args()
     measured_on = machine()
     detector = load_detector(arguments.detector)

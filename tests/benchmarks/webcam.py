@@ -1,4 +1,4 @@
-"""How fast and how fresh the webcam tab is, and whether the server's memory stays flat.
+"""Rate and delay of the webcam tab, and the server's memory over time.
 
     python -m tests.benchmarks.webcam --seconds 300 --viewers 1 [--clip people.mjpeg]
 
@@ -36,7 +36,7 @@ document.addEventListener("fer-result", ({ detail: { delay, server_ms, faces } }
 
 @contextmanager
 def app() -> Iterator[tuple[str, psutil.Process]]:
-    """Runs app.py as a user would; its address and its process."""
+    """Run app.py as a user would; yield its address and its process."""
     port = free_port()
     with subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT, stdout=subprocess.PIPE) as server:
         try:
@@ -51,7 +51,7 @@ def app() -> Iterator[tuple[str, psutil.Process]]:
 
 
 def watch(pages: list[Any], url: str) -> None:
-    """Opens the webcam tab in fresh pages, then starts their cameras, and waits for the first result of each.
+    """Open the webcam tab in new pages, start their cameras, and wait for the first result of each.
 
     Clicks are dispatched: an ordinary one waits for the page to hold still, which many videos on two cores do not do.
     """
@@ -67,7 +67,7 @@ def watch(pages: list[Any], url: str) -> None:
 
 
 def measure(seconds: float, viewers: int, clip: Path) -> tuple[list[list[dict[str, float]]], list[float]]:
-    """The results of each viewer, and the server's resident memory in MB at every second."""
+    """Return the results of each viewer, and the server's resident memory in MB at every second."""
     with app() as (url, server), sync_playwright() as playwright:
         browser = launch_chromium(
             playwright, "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={clip}"
@@ -88,7 +88,7 @@ def measure(seconds: float, viewers: int, clip: Path) -> tuple[list[list[dict[st
 
 
 def summary(seen: list[dict[str, float]], seconds: float) -> dict[str, float]:
-    """The figures of one viewer: results a second, delays and server time in ms, faces in a frame."""
+    """Summarize one viewer: results per second, delays and server time in ms, faces per frame."""
     if len(seen) < 2:
         return {"per_second": len(seen) / seconds}
     delays, served, faces = ([one[name] for one in seen] for name in ("delay", "server_ms", "faces"))
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--viewers", type=int, default=1)
     parser.add_argument("--clip", type=Path, help="MJPEG file for the camera; by default a portrait that moves")
-    parser.add_argument("--record", action="store_true", help="keep the figures in results.json")
+    parser.add_argument("--record", action="store_true", help="keep the results in results.json")
     arguments = parser.parse_args()
     measured_on = machine()
     print(describe(measured_on))

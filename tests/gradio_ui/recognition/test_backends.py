@@ -157,11 +157,3 @@ def test_what_cannot_be_had_is_refused(model_folder: Path) -> None:
         Classifier.from_pretrained(model_folder, "cuda", backend="onnxruntime")
     with pytest.raises(ModelError, match="Choose auto, torch, onnxruntime"):
         Classifier.from_pretrained(model_folder, backend="tensorflow")
-
-
-def test_the_same_checkpoint_in_pytorch_for_gradients(exported: Path, crops: list[np.ndarray]) -> None:
-    ours = Classifier.from_pretrained(exported).backend
-    stock = ours.as_torch()
-    assert stock.name == "torch"
-    assert stock is ours.as_torch()  # loaded once
-    assert np.abs(stock(crops[:3]) - ours(crops[:3])).max() < 1e-4

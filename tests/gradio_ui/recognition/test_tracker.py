@@ -1,13 +1,14 @@
-"""Ids that stay, probabilities that follow time and not frames, labels that do not flicker."""
+"""Tracking and smoothing: stable ids, probabilities that depend on time and not on frames, labels without flicker."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from gradio_ui.recognition.tracker import ExpressionSession, FaceTracker
+from gradio_ui.recognition.tracker import FIRST_SIGHT, LOST_SECONDS, MAX_FACES, ExpressionSession, FaceTracker
 from gradio_ui.recognition.types import Faces, Recognition
 
 LABELS = ("happy", "sad", "neutral")
@@ -23,7 +24,7 @@ def seen(*probabilities: tuple[float, ...], centre: float = 100) -> Recognition:
     return Recognition(faces, np.array(probabilities, np.float32).reshape(-1, len(LABELS)), LABELS, (640, 480))
 
 
-def test_ids_follow_moving_faces_from_the_first_frame_in_any_order() -> None:
+def test_ids_follow_moving_faces_in_any_order() -> None:
     tracker = FaceTracker()
     noise = np.random.default_rng(0)
     for step in range(40):
@@ -77,7 +78,7 @@ def test_two_faces_crossing_keep_their_ids(rate: int) -> None:
         assert ids == [1, 2][: len(ids)], step / rate
 
 
-def test_a_swaying_head_keeps_its_id_at_a_few_results_per_second() -> None:
+def test_a_swaying_head_keeps_its_id_at_a_low_rate() -> None:
     """A slow server, shared by many viewers, answers seldom and at uneven times."""
     tracker = FaceTracker()
     noise = np.random.default_rng(0)
@@ -89,7 +90,7 @@ def test_a_swaying_head_keeps_its_id_at_a_few_results_per_second() -> None:
     assert ids == {1}
 
 
-def test_somebody_else_beside_an_empty_place_is_a_new_face() -> None:
+def test_another_face_elsewhere_is_a_new_one() -> None:
     tracker = FaceTracker()
     for step in range(10):
         tracker.update(faces_at((150, 200)), step / 10)
@@ -121,7 +122,7 @@ def label_changes(labels: list[str]) -> int:
     return sum(a != b for a, b in pairwise(labels))
 
 
-def test_labels_do_not_flicker_but_follow_a_real_change() -> None:
+def test_labels_follow_changes_without_flicker() -> None:
     noise = np.random.default_rng(0)
     frames = [(0.45, 0.55, 0.0) if noise.random() < 0.5 else (0.55, 0.45, 0.0) for _ in range(100)]
     frames += [(0.1, 0.1, 0.8)] * 100
@@ -153,6 +154,38 @@ def test_time_out_of_sight_counts_for_nobody() -> None:
         session.update(seen(), seconds)
     assert len(session.update(seen((1, 0, 0)), 101.0)) == 1
     assert session.summary()["seconds"] == pytest.approx(0.08)
+
+
+def test_a_lost_face_leaves_no_state() -> None:
+    """Many faces that come and go: the state is that of the faces in view."""
+    session = ExpressionSession(LABELS)
+    for step in range(20):
+        session.update(seen((1, 0, 0), centre=100 + 2000 * step), 3.0 * step)
+        assert len(session._states) == 1
+    session.update(seen(), 3.0 * 20)
+    assert not session._states
+
+
+@pytest.mark.parametrize(("away", "kept"), [(LOST_SECONDS - 0.1, True), (LOST_SECONDS + 0.1, False)])
+def test_a_face_is_remembered_for_two_seconds(away: float, kept: bool) -> None:
+    """By its state alone; the tracker has a limit of its own."""
+    assert LOST_SECONDS == 2.0
+    session = ExpressionSession(LABELS, time_constant=100)
+    session.update(seen((1, 0, 0)), 0.0)
+    session._tracker.update = lambda faces, seconds: replace(faces, tracker_id=np.ones(len(faces), int))  # type: ignore
+    (face,) = session.update(seen((0, 1, 0)), away)
+    assert (face.label == "happy") is kept
+
+
+def test_the_summary_is_bounded_and_its_totals_right() -> None:
+    session = ExpressionSession(LABELS, time_constant=0)
+    for step in range(3 * MAX_FACES):
+        session.update(seen((1, 0, 0) if step % 2 else (0, 1, 0), centre=100 + 300 * step), 3.0 * step)
+    session.update(seen((0, 0, 1)), 3.0 * step + 1)
+    summary = session.summary()
+    assert MAX_FACES <= len(summary["faces"]) <= 2 * MAX_FACES
+    assert summary["seconds"] == pytest.approx(FIRST_SIGHT * (3 * MAX_FACES + 1))
+    assert summary["shares"]["happy"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_negative_time_constant_is_refused() -> None:

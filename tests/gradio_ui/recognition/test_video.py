@@ -1,8 +1,10 @@
-"""Frames in, frames out: timing, rotation, sound, and what becomes of files that are none."""
+"""Reading and writing videos: timing, rotation, sound, and files that are no videos."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -16,7 +18,7 @@ STEADY = [i / 25 for i in range(25)]
 UNEVEN = [0.0, 0.04, 0.4, 0.44, 0.9, 1.5]
 
 
-def rewrite(source: Path, target: Path) -> str:
+def rewrite(source: Path | BinaryIO, target: Path) -> str:
     with VideoReader(source) as reader, VideoWriter(target, reader) as writer:
         for frame in reader:
             writer.write(frame, frame.image)
@@ -24,7 +26,7 @@ def rewrite(source: Path, target: Path) -> str:
 
 
 @pytest.mark.parametrize("suffix", CODECS)
-def test_every_kind_of_file_becomes_a_playable_mp4_with_its_sound(suffix: str, tmp_path: Path) -> None:
+def test_every_kind_of_file_becomes_an_mp4_with_sound(suffix: str, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / f"clip{suffix}", STEADY)
     assert rewrite(clip, tmp_path / "out.mp4") == ""
     assert frame_times(tmp_path / "out.mp4") == pytest.approx(STEADY, abs=0.002)
@@ -51,6 +53,38 @@ def test_variable_frame_rate_is_kept(suffix: str, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "out.mp4")) as out:  # a player seeks by the length that the file states
         video = out.streams.video[0]
         assert UNEVEN[-1] < video.duration * video.time_base < UNEVEN[-1] + 0.5
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", ".avi"])
+def test_an_open_file_reads_like_its_path(suffix: str, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / f"clip{suffix}", STEADY)
+    rewrite(clip, tmp_path / "from_path.mp4")
+    for name, file in (("file", clip.open("rb")), ("memory", io.BytesIO(clip.read_bytes()))):
+        with file:
+            file.seek(100)  # wherever it stands
+            assert rewrite(file, tmp_path / f"from_{name}.mp4") == ""
+            assert not file.closed
+        assert (tmp_path / f"from_{name}.mp4").read_bytes() == (tmp_path / "from_path.mp4").read_bytes()
+
+
+def test_errors_do_not_name_an_open_file(tmp_path: Path) -> None:
+    for content, expected in ((b"", r"The file is empty \(0 bytes\)"), (b"text" * 99, "The file cannot be read as a")):
+        (tmp_path / "secret.mp4").write_bytes(content)
+        with (tmp_path / "secret.mp4").open("rb") as file, pytest.raises(VideoError, match=f"^{expected}") as caught:
+            VideoReader(file)
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4"])
+def test_a_video_that_begins_late_is_whole(suffix: str, tmp_path: Path) -> None:
+    late = make_clip(tmp_path / f"late{suffix}", [600 + i / 25 for i in range(75)], sound=False)
+    with VideoReader(late) as reader:
+        assert reader.start == pytest.approx(600.0, abs=0.1)
+        assert reader.duration == pytest.approx(3.0, abs=0.15)
+        assert [frame.seconds for frame in reader] == pytest.approx([i / 25 for i in range(75)], abs=0.03)
+        assert reader.problem == ""
+    rewrite(late, tmp_path / "out.mp4")
+    assert frame_times(tmp_path / "out.mp4") == pytest.approx([i / 25 for i in range(75)], abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +121,7 @@ def test_colours_survive_and_odd_sides_become_even(tmp_path: Path) -> None:
     assert np.abs(back.mean(axis=(0, 1)) - (200, 60, 30)).max() < 4
 
 
-def test_a_broken_off_writing_leaves_no_file(tmp_path: Path) -> None:
+def test_interrupted_writing_leaves_no_file(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", STEADY)
     with (
         pytest.raises(KeyboardInterrupt),
@@ -134,7 +168,7 @@ def contents(kind: str, folder: Path) -> bytes:
         ("cut before its index", r"cannot be read as a video .*cut off"),
     ],
 )
-def test_what_is_no_video_is_one_clear_error(kind: str, expected: str, tmp_path: Path) -> None:
+def test_other_files_are_one_clear_error(kind: str, expected: str, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     bad = tmp_path / "film.mp4"
     bad.write_bytes(contents(kind, tmp_path / "source"))

@@ -1,4 +1,4 @@
-"""A whole video: its table, its annotated copy, its summary; and nothing left behind when it is broken off."""
+"""Video analysis: table, annotated copy and summary, and no files left by an interrupted one."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_json_holds_the_same_as_the_table(clip: Path, tmp_path: Path) -> None:
     assert read["summary"]["dominant"] == "happy"
 
 
-def test_breaking_off_leaves_no_files(clip: Path, tmp_path: Path) -> None:
+def test_an_interrupted_analysis_leaves_no_files(clip: Path, tmp_path: Path) -> None:
     run = VideoAnalysis(clip, Fake()).run(tmp_path / "t.csv", tmp_path / "o.mp4")
     next(run)
     run.close()
@@ -144,7 +144,31 @@ def test_stopped_it_leaves_whole_files_of_its_part(tmp_path: Path) -> None:
         assert sum(piece.samples for piece in out.decode(audio=0)) / 48_000 == pytest.approx(1.0, abs=0.1)
 
 
-def test_recognition_that_fails_ends_the_work_and_leaves_no_files(clip: Path, tmp_path: Path) -> None:
+def test_it_stops_when_nobody_waits_for_it(clip: Path, tmp_path: Path) -> None:
+    """Also between two analysed frames: there is only one here."""
+    asked: list[bool] = []
+
+    def abandoned() -> bool:
+        asked.append(len(asked) >= 3)
+        return asked[-1]
+
+    recognizer = Fake()
+    analysis = VideoAnalysis(clip, recognizer, per_second=0.1, abandoned=abandoned)
+    assert list(analysis.run(tmp_path / "t.csv", tmp_path / "o.mp4")) == [0.0]
+    assert len(asked) == 4 and len(frame_times(tmp_path / "o.mp4")) == 3
+    assert analysis.problem.startswith("Stopped after 0.1")
+
+
+def test_an_open_file_is_analysed(clip: Path, tmp_path: Path) -> None:
+    with clip.open("rb") as file:
+        list(VideoAnalysis(file, Fake(), per_second=5).run(tmp_path / "t.csv", tmp_path / "o.mp4"))
+        assert not file.closed
+        with pytest.raises(VideoError, match=r"^The file is longer than the limit of 0\.01 minutes"):
+            list(VideoAnalysis(file, Fake(), max_seconds=0.6).run(tmp_path / "t.csv"))
+    assert len(frame_times(tmp_path / "o.mp4")) == 30
+
+
+def test_failing_recognition_leaves_no_files(clip: Path, tmp_path: Path) -> None:
     class Broken(Fake):
         def __call__(self, frame: np.ndarray) -> Recognition:
             raise MemoryError("full")

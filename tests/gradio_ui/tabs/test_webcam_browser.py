@@ -62,7 +62,7 @@ def saved_rows(page: Any, prefix: str = "") -> tuple[list[dict[str, Any]], dict[
     return saved["timeline"], saved["summary"]
 
 
-def test_webcam_gives_results_and_stop_releases_the_camera(page: Any, url: str) -> None:
+def test_results_come_and_stop_releases_the_camera(page: Any, url: str) -> None:
     start_webcam(page, url)
     page.wait_for_function("parseFloat(document.querySelector('[data-read=rate]').textContent) > 0")
     assert page.locator("#webcam .fer-bars li").nth(3).inner_text().split() == ["happy", "70%"]
@@ -82,7 +82,7 @@ def test_webcam_gives_results_and_stop_releases_the_camera(page: Any, url: str) 
     page.locator("#webcam .fer-bars li").first.wait_for()
 
 
-def test_a_session_is_drawn_and_saved_by_the_browser_alone(page: Any, url: str) -> None:
+def test_the_browser_alone_draws_and_saves_a_session(page: Any, url: str) -> None:
     start_webcam(page, url)
     page.locator(SUMMARY).filter(has_text=re.compile(r"mostly (happy|sad): .*(happy|sad) \d+%.* of ")).wait_for()
     lanes = page.locator("#webcam .fer-lanes li")
@@ -133,7 +133,7 @@ def test_smoothing_goes_with_every_frame(page: Any, url: str) -> None:
     assert asked.value.post_data_json["data"]["smoothing"] == 0
 
 
-def test_a_recording_is_handed_to_the_browser_and_to_nobody_else(page: Any, url: str, gradio_files: Path) -> None:
+def test_a_recording_is_given_to_the_browser_alone(page: Any, url: str, gradio_files: Path) -> None:
     files = sorted(gradio_files.rglob("*"))
     start_webcam(page, url)
     page.get_by_role("button", name="Record").click()
@@ -154,7 +154,7 @@ def test_a_recording_is_handed_to_the_browser_and_to_nobody_else(page: Any, url:
     assert sorted(gradio_files.rglob("*")) == files, "nothing was written on the server"
 
 
-def test_a_recording_ends_with_the_camera_and_with_the_page(page: Any, url: str) -> None:
+def test_a_recording_ends_with_camera_and_page(page: Any, url: str) -> None:
     start_webcam(page, url)
     page.get_by_role("button", name="Record").click()
     page.get_by_role("button", name="Stop recording 0:0").wait_for()
@@ -190,7 +190,7 @@ document.addEventListener("fer-result", ({ detail }) => window.results.push(deta
 """
 
 
-def test_several_viewers_share_the_server_and_see_only_their_own(browser: Any, url: str) -> None:
+def test_several_viewers_see_only_their_own_faces(browser: Any, url: str) -> None:
     shown = {"[0]": {"happy"}, "[320]": {"sad"}, "[0, 320]": {"happy", "sad"}}
     contexts = [browser.new_context() for _ in shown]
     pages = [context.new_page() for context in contexts]
@@ -220,24 +220,25 @@ def test_eight_viewers_are_served_in_turn(url: str) -> None:
     together = threading.Barrier(8)
 
     def watch(number: int) -> None:
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=60) as client:
 
-            def ask(now: float) -> None:
+            def ask(now: float) -> None:  # on a clock of its own, as a face is lost after two seconds
                 body = {"component_id": component, "fn_name": "recognize_frame", "session_hash": f"viewer{number}"}
                 answer = client.post(f"{url}gradio_api/component_server/", json=body | {"data": page_data(now)}).json()
                 assert [face["face"] for face in answer["faces"]] == [1, 2], "the ids of another viewer"
 
-            ask(time.monotonic())  # the first waits for the server to import what tracks faces
-            together.wait(timeout=30)
+            ask(0.0)  # the first waits for the server to import what tracks faces
+            together.wait(timeout=60)
             while min(map(len, delays)) < 10:  # until the last has had ten, however fast the machine is
                 start = time.monotonic()
-                ask(start)
+                ask(0.1 * len(delays[number]) + 0.1)
                 delays[number].append(time.monotonic() - start)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(watch, range(8)))
     assert max(map(len, delays)) <= 20, "somebody was served twice as often"
-    assert max(map(max, delays)) < 10 * median(map(median, delays)) + 0.5, "somebody was left waiting"
+    longest = [max(mine) for mine in delays]  # also of the machine's own pauses, which all of them share
+    assert max(longest) < 10 * median(map(median, delays)) + min(longest) + 0.5, "somebody was left waiting"
 
 
 def test_leaving_the_tab_releases_the_camera(page: Any, url: str) -> None:
@@ -249,7 +250,7 @@ def test_leaving_the_tab_releases_the_camera(page: Any, url: str) -> None:
     page.locator("#webcam .fer-bars li").first.wait_for()
 
 
-def test_no_frame_waits_for_more_than_one_other_and_none_is_on_disk(page: Any, url: str, gradio_files: Path) -> None:
+def test_at_most_two_frames_fly_and_none_is_on_disk(page: Any, url: str, gradio_files: Path) -> None:
     flying, most, done = 0, 0, 0
 
     def count(step: int) -> Any:

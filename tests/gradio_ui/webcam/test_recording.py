@@ -1,4 +1,4 @@
-"""A video made while its frames come in, put together again as the page does it."""
+"""Recordings, put together from their pieces as the page does it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from gradio_ui.tabs.video import face_drawer
+from gradio_ui.views.face_labels import face_drawer
 from gradio_ui.webcam import recording
 from gradio_ui.webcam.recording import Recording
 from tests.gradio_ui.webcam.test_viewers import LABELS, tracked
@@ -28,7 +28,7 @@ def picture(size: tuple[int, int] = (64, 96)) -> np.ndarray:
 
 
 def collect(made: Recording, have: int = 0) -> bytes:
-    """The file, from its pieces."""
+    """Collect the pieces into a file."""
     pieces: list[tuple[int, bytes]] = []
     while not (taken := made.take(have + len(pieces))).done:
         pieces += taken.pieces
@@ -39,7 +39,7 @@ def collect(made: Recording, have: int = 0) -> bytes:
 
 
 def add_all(made: Recording, times: Sequence[float], frame: np.ndarray, faces: Sequence[Any] = ()) -> None:
-    """Adds frames no faster than they are encoded, so that none is dropped."""
+    """Add frames no faster than they are encoded, so that none is dropped."""
     for seconds in times:
         while made._frames.full():
             threading.Event().wait(0.005)
@@ -84,7 +84,7 @@ def test_a_piece_is_given_again_until_it_has_arrived() -> None:
     assert made.take(len(first)).done
 
 
-def test_frames_are_dropped_while_the_encoder_is_behind() -> None:
+def test_frames_are_dropped_while_the_encoder_is_busy() -> None:
     go = threading.Event()
 
     def slow(frame: np.ndarray, faces: Sequence[Any]) -> np.ndarray:
@@ -109,7 +109,7 @@ def test_frames_are_dropped_while_the_encoder_is_behind() -> None:
         (8.0, (64, 96), recording.MAX_WAITING + 1, "connection is too slow"),
     ],
 )
-def test_it_ends_by_itself_with_a_reason_and_keeps_what_there_is(
+def test_it_ends_by_itself_with_a_reason_and_a_file(
     seconds: float, size: tuple[int, int], waiting: int, told: str
 ) -> None:
     made = Recording(plain)
@@ -127,3 +127,11 @@ def test_nothing_recorded_is_no_file() -> None:
     made = Recording(plain)
     made.finish()
     assert collect(made) == b"" and made.take(0).start is None
+
+
+def test_a_dropped_recording_holds_nothing() -> None:
+    made = Recording(plain)
+    add_all(made, TIMES, np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8))
+    made.drop()
+    made._thread.join(10)
+    assert not made.holds_memory and made._file.waiting == 0 and made._file.take(0) == []

@@ -1,10 +1,11 @@
-"""What the server keeps of each viewer of the webcam tab, and for how long."""
+"""The state of each viewer of the webcam tab: separate, bounded, and dropped in time."""
 
 from __future__ import annotations
 
 import base64
 import io
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,8 +15,11 @@ from PIL import Image
 
 from gradio_ui.recognition.tracker import TrackedFace
 from gradio_ui.recognition.types import Faces, Recognition
+from gradio_ui.webcam import recording
 from gradio_ui.webcam import viewers as live
-from gradio_ui.webcam.viewers import LiveFrame, RequestError, Viewer, Viewers
+from gradio_ui.webcam.frames import LiveFrame, PartRequest, RequestError
+from gradio_ui.webcam.recording import BusyError, Recordings
+from gradio_ui.webcam.viewers import Viewer, Viewers
 
 LABELS = ("happy", "sad", "neutral")
 
@@ -26,7 +30,7 @@ def tracked(label: str, box: tuple[float, float, float, float]) -> TrackedFace:
 
 
 class Brightness:
-    """Finds as many faces as the picture's red level says, in a row; the brighter its green, the happier."""
+    """Find as many faces as the image's red level says, in a row; the brighter its green, the happier."""
 
     labels = LABELS
 
@@ -44,7 +48,7 @@ class Brightness:
 
 
 def page_data(seconds: float, faces: int = 1, green: int = 255, **other: Any) -> dict[str, Any]:
-    """A frame as the page sends it."""
+    """Make a frame as the page sends it."""
     file = io.BytesIO()
     Image.new("RGB", (320, 96), (50 * faces, green, 0)).save(file, "JPEG", quality=95)
     url = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
@@ -55,19 +59,31 @@ def frame(seconds: float, faces: int = 1, green: int = 255, **other: Any) -> Liv
     return LiveFrame.parse(page_data(seconds, faces, green, **other))
 
 
-def viewer() -> Viewer:
-    return Viewer(Brightness(), lambda image, faces: image)  # type: ignore[arg-type]
+def viewer(recordings: Recordings | None = None) -> Viewer:
+    return Viewer(Brightness(), lambda image, faces: image, recordings or Recordings())  # type: ignore[arg-type]
 
 
 def viewers() -> Viewers:
-    return Viewers(Brightness(), lambda image, faces: image)  # type: ignore[arg-type]
+    recordings = Recordings()
+    return Viewers(lambda model: viewer(recordings))
+
+
+def part(number: int, have: int = 0, finish: bool = False) -> PartRequest:
+    return PartRequest(number, have, finish)
+
+
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def recorders() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "recording"]
 
 
-def test_faces_keep_their_ids_and_are_smoothed_as_the_page_wishes() -> None:
+def test_faces_keep_their_ids_and_are_smoothed() -> None:
     one = viewer()
     assert one.see(frame(0.0))["faces"][0]["label"] == "happy"
     (face,) = one.see(frame(0.1, green=0))["faces"]
@@ -87,7 +103,7 @@ def test_a_frame_that_was_overtaken_is_left_out() -> None:
     assert len(one.see(frame(1.1))["faces"]) == 1
 
 
-def test_a_new_start_begins_at_face_1_and_forgets_the_old_one() -> None:
+def test_a_new_start_forgets_the_faces() -> None:
     one = viewer()
     one.see(frame(5.0, faces=2))
     one.see(frame(9.0, faces=1))
@@ -96,33 +112,13 @@ def test_a_new_start_begins_at_face_1_and_forgets_the_old_one() -> None:
     assert one.see(frame(9.2))["late"], "a frame of the start before"
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"image": "no url"},
-        {"image": None},
-        {"image": "data:image/jpeg;base64,%%"},
-        {"seconds": "now"},
-        {"seconds": float("nan")},
-        {"start": float("inf")},
-        {"recording": None},
-        {"smoothing": [1]},
-    ],
-)
-def test_a_malformed_frame_is_one_clear_error(bad: dict[str, Any]) -> None:
-    with pytest.raises(live.RecognitionError, match=r"expected .* reload the page|picture"):
-        viewer().see(LiveFrame.parse(page_data(0.0) | bad))
-    with pytest.raises(RequestError, match="expected image"):
-        LiveFrame.parse("text")
-
-
 def test_viewers_at_once_never_see_each_other() -> None:
     """Eight of them, each with its own number of faces and expression."""
     all_of_them = viewers()
 
     def watch(number: int) -> list[dict[str, Any]]:
         mine = [frame(step / 10, faces=number % 4 + 1, green=255 * (number % 2)) for step in range(15)]
-        return [all_of_them[f"session {number}"].see(one) for one in mine]
+        return [all_of_them.join(f"session-{number}", "fake").see(one) for one in mine]
 
     with ThreadPoolExecutor(8) as pool:
         seen = list(pool.map(watch, range(8)))
@@ -133,39 +129,108 @@ def test_viewers_at_once_never_see_each_other() -> None:
             assert {face["label"] for face in answer["faces"]} == {("sad", "happy")[number % 2]}
 
 
-def test_a_recording_belongs_to_its_viewer_and_ends_with_the_next_one() -> None:
+def test_a_recording_belongs_to_its_viewer() -> None:
     both = viewers()
+    a, b = both.join("a", "fake"), both.join("b", "fake")
     for seconds in (0.0, 0.1):
-        both["a"].see(frame(seconds, recording=1))
-        both["b"].see(frame(seconds))
+        a.see(frame(seconds, recording=1))
+        b.see(frame(seconds))
     with pytest.raises(RequestError, match="recording is lost"):
-        both["b"].take(1, 0, False)
+        b.take(part(1))
     with pytest.raises(RequestError, match="recording is lost"):
-        both["a"].take(2, 0, False)
-    both["a"].see(frame(0.2, recording=2))
+        a.take(part(2))
+    a.see(frame(0.2, recording=2))
     with pytest.raises(RequestError, match="recording is lost"):
-        both["a"].take(1, 0, False)
-    both["a"].see(frame(0.3))  # no part of it
-    taken = both["a"].take(2, 0, True)
+        a.take(part(1))
+    a.see(frame(0.3))  # no part of it
+    taken = a.take(part(2, finish=True))
     assert (taken["start"], taken["end"], taken["done"]) == (0.2, 0.2, False)
-    assert both["a"].take(2, len(taken["pieces"]), True)["done"]
-    for thread in recorders():
-        thread.join(10)
-    assert not recorders()
+    assert a.take(part(2, len(taken["pieces"]), True))["done"]
+    wait_until(lambda: not recorders())
 
 
-def test_nothing_is_kept_of_a_page_that_was_closed_or_fell_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_belongs_to_a_session_and_its_model() -> None:
     pages = viewers()
-    pages["closed"].see(frame(0.0, recording=1))
-    pages["silent"].see(frame(0.0, recording=1))
-    threads = recorders()
-    assert len(threads) == 2
+    assert pages.join("a", "one") is pages.join("a", "one") is pages.find("a", "one")
+    assert pages.join("a", "two") is not pages.find("a", "one")
+    assert pages.find("b", "one") is None
+    pages.drop("a")
+    assert len(pages) == 0
+
+
+def test_a_closed_page_is_dropped_with_its_recording() -> None:
+    pages = viewers()
+    closed = pages.join("closed", "fake")
+    closed.see(frame(0.0, recording=1))
+    pages.join("other", "fake")
+    assert len(recorders()) == 1
     pages.drop("closed")
     pages.drop("never there")
     assert len(pages) == 1
-    monkeypatch.setattr(live, "IDLE_SECONDS", -1)
-    pages["next"].see(frame(0.0))
-    assert len(pages) == 1
-    for thread in threads:
-        thread.join(10)
+    wait_until(lambda: not recorders())
+    closed.see(frame(0.1, recording=2))  # was on its way
     assert not recorders()
+
+
+def test_an_idle_page_is_dropped_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(live, "SWEEP_SECONDS", 0.02)
+    pages = viewers()
+    pages.join("silent", "fake").see(frame(0.0, recording=1))
+    for _ in range(20):
+        pages.join("busy", "fake").see(frame(time.monotonic()))
+        time.sleep(0.03)
+    assert pages.find("silent", "fake") is None and pages.find("busy", "fake") is not None
+    wait_until(lambda: not len(pages) and not recorders())
+    wait_until(lambda: "idle viewers" not in {thread.name for thread in threading.enumerate()})
+    pages.join("next", "fake")
+    wait_until(lambda: not len(pages))
+
+
+def test_more_viewers_than_the_limit_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MAX_VIEWERS", 3)
+    pages = viewers()
+    for session in "abc":
+        pages.join(session, "fake")
+    with pytest.raises(BusyError, match="busy: 3 cameras are in use"):
+        pages.join("d", "fake")
+    assert pages.join("b", "fake").see(frame(0.0))["faces"]
+    pages.drop("a")
+    assert pages.join("d", "fake")
+
+
+def test_more_recordings_than_the_limit_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "MAX_RECORDINGS", 2)
+    pages = viewers()
+    for number in range(20):
+        seen = pages.join(f"session{number}", "fake").see(frame(0.0, recording=1))
+        assert seen["faces"], "the live results go on"
+    assert len(recorders()) == 2
+    refused = pages.join("session19", "fake")
+    with pytest.raises(BusyError, match="2 recordings are in progress"):
+        refused.take(part(1))
+    pages.drop("session0")
+    wait_until(lambda: len(recorders()) == 1)
+    refused.see(frame(0.1, recording=2))
+    assert refused.take(part(2))["start"] == 0.1
+    for number in range(20):
+        pages.drop(f"session{number}")
+    wait_until(lambda: not recorders())
+
+
+def test_an_abandoned_recording_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its page goes on without adding to it or collecting it."""
+    monkeypatch.setattr(recording, "MAX_RECORDINGS", 1)
+    recordings = Recordings()
+    first, second = viewer(recordings), viewer(recordings)
+    first.see(frame(0.0, recording=1))
+    second.see(frame(0.0, recording=1))
+    with pytest.raises(BusyError):
+        second.take(part(1))
+    monkeypatch.setattr(recording, "IDLE_SECONDS", -1)
+    second.see(frame(0.1, recording=2))
+    assert second.take(part(2))["start"] == 0.1
+    with pytest.raises(RequestError, match="recording is lost"):
+        first.take(part(1))
+    second.close()
+    wait_until(lambda: not recorders())
