@@ -19,8 +19,8 @@ from gradio.context import Context
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.palette import COLORS, OTHER_COLOR, text_color
-from gradio_ui.tabs.image import STATIC
-from gradio_ui.tabs.video import face_drawer
+from gradio_ui.views.face_labels import face_drawer
+from gradio_ui.views.static import STATIC
 from gradio_ui.webcam.viewers import LiveFrame, Viewer, Viewers
 
 SCRIPTS = ("timeline.js", "recorder.js", "view.js", "webcam.js")  # together the body of one function

@@ -1,11 +1,20 @@
-"""Draws results on a copy of a frame."""
+"""Draw results on copies of frames: boxes, labels and heat maps."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gradio_ui.recognition.palette import COLORS, OTHER_COLOR, text_color
+from gradio_ui.recognition.tracker import TrackedFace
 from gradio_ui.recognition.types import Recognition
+from gradio_ui.recognition.video_analysis import Draw
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 SHOWN_LONG_SIDE = (480, 2048)  # pixels, least and most
 HEAT_COLORS = "inferno"  # of matplotlib: perceptually uniform, so equal steps of the map look equal
@@ -13,7 +22,7 @@ HEAT_OPACITY = 0.6
 
 
 def display_scale(size: tuple[int, int]) -> float:
-    """How much a picture of (width, height) pixels is enlarged to be shown.
+    """Give the factor by which an image of (width, height) pixels is enlarged to be shown.
 
     A small one grows, so that the label does not hide the face; a huge one shrinks to what a screen can show.
     """
@@ -22,11 +31,11 @@ def display_scale(size: tuple[int, int]) -> float:
 
 
 def annotate(frame: np.ndarray, recognition: Recognition) -> np.ndarray:
-    """Draws a box and a label for every face.
+    """Draw a box and a label for every face.
 
     Args:
         frame: (h, w, 3) uint8 RGB; left as it is.
-        recognition: the result for this very frame.
+        recognition: The result for this very frame.
 
     Returns:
         (h', w', 3) uint8 RGB, a copy scaled by `display_scale`.
@@ -60,7 +69,7 @@ def annotate(frame: np.ndarray, recognition: Recognition) -> np.ndarray:
 
 
 def heat_overlay(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Lays a heat map over a grey copy of a face, whose own colours would be taken for the map's.
+    """Lay a heat map over a grey copy of a face, whose own colours would be taken for the map's.
 
     Args:
         crop: (h, w, 3) uint8 RGB; left as it is.
@@ -77,8 +86,54 @@ def heat_overlay(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def heat_scale(steps: int = 8) -> list[str]:
-    """The colours of the heat map as "#rrggbb", from 0 to 1."""
+    """Give the colours of the heat map as "#rrggbb", from 0 to 1."""
     import matplotlib
     from matplotlib.colors import to_hex
 
     return [to_hex(color) for color in matplotlib.colormaps[HEAT_COLORS](np.linspace(0, 1, steps))]
+
+
+def face_drawer(labels: Sequence[str]) -> Draw:
+    """Make the function that draws boxes and labels into the frames of a video.
+
+    Args:
+        labels: The expressions; each has a color of its own.
+
+    Returns:
+        (frame (h, w, 3) uint8 RGB, faces) -> a new frame of the same shape.
+    """
+
+    @lru_cache(maxsize=1)
+    def annotators(size: tuple[int, int]) -> tuple[sv.BoxAnnotator, sv.LabelAnnotator]:
+        import supervision as sv
+
+        def palette(colors: Sequence[str]) -> sv.ColorPalette:
+            # supervision writes blue first; the frame has red first, so the colours are swapped and not the pixels.
+            rgb = [sv.Color.from_hex(color) for color in colors]
+            return sv.ColorPalette([sv.Color(r=color.b, g=color.g, b=color.r) for color in rgb])
+
+        colors = [COLORS.get(label, OTHER_COLOR) for label in labels]
+        line = sv.calculate_optimal_line_thickness(size)
+        return sv.BoxAnnotator(palette(colors), thickness=line), sv.LabelAnnotator(
+            palette(colors),
+            text_color=palette([text_color(color) for color in colors]),
+            text_scale=max(0.5, 1.5 * sv.calculate_optimal_text_scale(size)),  # legible on a phone
+            text_thickness=max(1, line // 2),
+            text_padding=2 * line,
+            smart_position=True,  # also keeps the text of a face at the edge inside the frame
+        )
+
+    def draw(frame: np.ndarray, faces: Sequence[TrackedFace]) -> np.ndarray:
+        import supervision as sv
+
+        if not faces:
+            return frame
+        box, label = annotators((frame.shape[1], frame.shape[0]))
+        detections = sv.Detections(
+            np.array([face.box for face in faces], np.float32),
+            class_id=np.array([labels.index(face.label) for face in faces]),
+        )
+        texts = [f"{f.face} {f.label} {f.probabilities[labels.index(f.label)]:.0%}" for f in faces]
+        return label.annotate(box.annotate(frame.copy(), detections), detections, texts)
+
+    return draw
