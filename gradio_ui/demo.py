@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import gradio as gr
+from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 
 from gradio_ui.mcp_files import agents_lifespan
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
-from gradio_ui.server import Guard, GuardedBlocks
+from gradio_ui.server import Guard, GuardedBlocks, misfit
 from gradio_ui.settings import Settings
 from gradio_ui.tabs.about import about_tab
 from gradio_ui.tabs.batch import batch_tab
@@ -132,7 +133,11 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "css_paths": [STATIC / "app.css"],
         "footer_links": ["api", "gradio"],
         "mcp_server": True,  # the documented endpoints are tools for agents, too
-        "app_kwargs": {"lifespan": agents_lifespan, "middleware": [Middleware(Guard)]},
+        "app_kwargs": {
+            "lifespan": agents_lifespan,
+            "middleware": [Middleware(Guard)],
+            "exception_handlers": {RequestValidationError: misfit},
+        },
         "ssr_mode": False,  # pages rendered by a Node server in front would come without the guard's headers
         "run_history": False,
         "enable_monitoring": False,

@@ -14,7 +14,8 @@ from typing import Any
 
 import gradio as gr
 from gradio.blocks import BlockFunction
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gradio_ui.recognition.errors import RecognitionError
@@ -22,6 +23,7 @@ from gradio_ui.uploads import UploadError, admit
 
 FAILED = "Something went wrong on the server. Try again; if it happens again, please report it."
 MISFIT = "Expected values of the kinds that the page sends, got another. Reload the page, or see “Use via API” there."
+UNFIT = "Expected a request as “Use via API” on the page shows it, with all required values."
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -131,6 +133,11 @@ class Guard:
                 await _answer(send_with_headers, path, status, sentence)
 
 
+async def misfit(_: Request, error: Exception) -> JSONResponse:
+    """Answer a request whose body is not what the endpoint takes; FastAPI itself would repeat it field by field."""
+    return JSONResponse({"detail": UNFIT}, 422)
+
+
 def _explain(error: Exception) -> tuple[int, str]:
     """Give the HTTP status and the sentence for an exception that Gradio lets through."""
     if isinstance(error, OSError):
@@ -138,7 +145,7 @@ def _explain(error: Exception) -> tuple[int, str]:
             return 507, "The server's disk is full. Try again in half an hour, when old files are deleted."
         return 500, FAILED
     if isinstance(error, (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)):
-        return 400, "Expected a request as “Use via API” on the page shows it, with all required values."
+        return 400, UNFIT
     return 500, FAILED
 
 

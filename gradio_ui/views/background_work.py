@@ -30,7 +30,8 @@ class WorkView(Protocol):
 
     def __iter__(self) -> Iterator[Any]: ...
 
-    def _replace(self, **changes: Any) -> Any: ...
+    @property
+    def _replace(self) -> Callable[..., Any]: ...
 
 
 View = TypeVar("View", bound=WorkView)
