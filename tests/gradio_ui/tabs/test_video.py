@@ -64,7 +64,7 @@ def test_a_broken_video_is_one_clear_error(client: Client, tmp_path: Path) -> No
         client.predict(handle_file(broken), api_name="/recognize_video")
     with pytest.raises(AppError, match="Expected a video, got none"):
         client.predict(None, api_name="/recognize_video")
-    with pytest.raises(AppError, match="per_second: expected a number above 0"):
+    with pytest.raises(AppError, match="per_second: expected a number from 0 to 240, got -1"):
         client.predict(handle_file(broken), -1, api_name="/recognize_video")
 
 

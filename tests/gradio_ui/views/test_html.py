@@ -13,8 +13,9 @@ from PIL import Image
 from gradio_ui.recognition.palette import COLORS, text_color
 from gradio_ui.recognition.types import Recognition
 from gradio_ui.tabs.about import model_card
-from gradio_ui.tabs.image import as_result, example_pictures, face_bars
+from gradio_ui.tabs.image import as_result, face_bars
 from gradio_ui.views import html as charts
+from gradio_ui.views.examples import example_pictures
 from gradio_ui.views.face_labels import annotate, heat_overlay
 from tests.support.app_fixtures import FakeRecognizer
 
@@ -90,10 +91,12 @@ def test_csv_holds_every_probability(two: Recognition) -> None:
     assert sum(float(rows[0][label]) for label in two.labels) == pytest.approx(1)
 
 
-def test_examples_are_pictures(tmp_path: Path) -> None:
-    paths = example_pictures(tmp_path)
-    assert len(paths) >= 2
-    assert all(Image.open(path).size > (100, 100) for path in paths)
+def test_examples_are_pictures() -> None:
+    pictures = example_pictures()
+    assert len(pictures) >= 2
+    for name, frame in pictures.items():
+        assert frame.dtype == np.uint8 and min(frame.shape[:2]) > 100
+        assert f'alt="{name}"' in charts.thumbnail(frame, name)
 
 
 def test_card_loses_front_matter_and_keeps_its_own_pictures(tmp_path: Path) -> None:
