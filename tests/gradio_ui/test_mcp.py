@@ -52,7 +52,7 @@ def test_the_endpoints_and_nothing_else_are_tools(tools: dict[str, Tool]) -> Non
     assert set(tools) == {"recognize", "recognize_batch", "recognize_video"}
 
 
-def test_every_tool_says_what_goes_in_and_what_comes_out(tools: dict[str, Tool]) -> None:
+def test_every_tool_documents_input_and_output(tools: dict[str, Tool]) -> None:
     for tool in tools.values():
         assert "apparent expression" in tool.description and "Returns: " in tool.description
         for name, argument in tool.inputSchema["properties"].items():

@@ -213,7 +213,7 @@ def test_junk_at_every_input_is_answered(url: str, functions: list[dict[str, Any
             assert isinstance(told, str) and " " in told and "site-packages" not in told, (function["name"], told)
 
 
-def test_a_value_that_a_component_cannot_take_is_a_sentence(url: str, functions: list[dict[str, Any]]) -> None:
+def test_a_value_that_does_not_fit_is_a_sentence(url: str, functions: list[dict[str, Any]]) -> None:
     choose = next(each for each in functions if each["name"] == "choose")
     answer = json.dumps(ask(url, choose["id"], [{"a": 1}, None]))
     assert "not in the list of choices" in answer or MISFIT in answer or "expected one of the models" in answer

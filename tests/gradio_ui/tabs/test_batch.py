@@ -40,7 +40,7 @@ def client(url: str) -> Iterator[Client]:
     client.close()
 
 
-def test_recognize_batch_gives_every_picture_and_one_table(client: Client, pictures: list[Path]) -> None:
+def test_recognize_batch_gives_all_and_one_table(client: Client, pictures: list[Path]) -> None:
     files = [handle_file(path) for path in pictures]
     result, table = client.predict(files, api_name="/recognize_batch")
     assert [entry["file"] for entry in result["pictures"]] == [path.name for path in pictures]
@@ -98,7 +98,7 @@ def test_thumbnails_are_small_and_captions_short(fake: FakeRecognizer, tmp_path:
     assert caption(entry | {"faces": []}) == "no face · ä b.png"
 
 
-def test_outcome_tells_what_failed_and_what_was_left_out() -> None:
+def test_outcome_counts_failed_and_left_out() -> None:
     entries: list[dict[str, Any]] = [{"faces": [{}, {}]}, {"error": "no"}]
     assert "2 faces in 1 picture<" in outcome(entries, 2) and "1 could not be read" in outcome(entries, 2)
     assert "Partial result" in outcome(entries, 5) and "Stopped after 2 of 5" in outcome(entries, 5)

@@ -36,7 +36,7 @@ def test_annotate_draws_on_a_copy(two: Recognition) -> None:
 
 
 @pytest.mark.parametrize("shape", [(48, 48, 3), (20, 300, 3), (2000, 1500, 3)])
-def test_annotate_survives_boxes_at_and_beyond_the_edge(fake: FakeRecognizer, shape: tuple[int, ...]) -> None:
+def test_annotate_takes_boxes_beyond_the_edge(fake: FakeRecognizer, shape: tuple[int, ...]) -> None:
     frame = np.zeros(shape, np.uint8)
     recognition = fake(frame, whole_picture=True)
     recognition.faces.xyxy[0, :2] -= 30
@@ -60,7 +60,7 @@ def test_bars_are_sorted_and_escaped() -> None:
     assert html.index("75.0%") < html.index("25.0%")
 
 
-def test_the_heat_map_keeps_the_face_and_brightens_with_heat() -> None:
+def test_the_heat_map_brightens_over_the_face() -> None:
     crop = np.full((8, 11, 3), 128, np.uint8)
     crop[4:] = 40
     drawn = heat_overlay(crop, np.linspace(0, 1, 11, dtype=np.float32)[None].repeat(8, axis=0))
@@ -99,7 +99,7 @@ def test_examples_are_pictures() -> None:
         assert f'alt="{name}"' in charts.thumbnail(frame, name)
 
 
-def test_card_loses_front_matter_and_keeps_its_own_pictures(tmp_path: Path) -> None:
+def test_card_loses_front_matter_keeps_its_images(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     Image.new("RGB", (4, 4)).save(folder / "curve.png")
