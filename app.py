@@ -4,15 +4,19 @@ python app.py --port 7861 --model user/name@revision
 """
 
 import logging
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def main() -> None:
-    """Serves the app until it is interrupted; a wrong setting or missing weights end in one line and exit code 1."""
+    """Serve the app until it is interrupted; a wrong setting or missing weights end in one line and exit code 1."""
     from gradio_ui.memory import return_freed_memory
     from gradio_ui.recognition.errors import RecognitionError
     from gradio_ui.recognition.telemetry import disable_telemetry, keep_fonts_in_temp
     from gradio_ui.settings import SettingsError, parse_settings
+    from gradio_ui.temp_files import TempFiles
 
     disable_telemetry()
     keep_fonts_in_temp()
@@ -21,16 +25,39 @@ def main() -> None:
     try:
         settings = parse_settings()
         settings.require_free_port()
+        with interrupted_by_signals(), TempFiles():
+            from gradio_ui.model_registry import load_models
 
-        from gradio_ui.model_registry import load_models
+            models = load_models(settings)
 
-        models = load_models(settings)
+            from gradio_ui.demo import build_demo, launch_options
+
+            build_demo(models, settings).launch(**launch_options(settings))
     except (SettingsError, RecognitionError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
-    from gradio_ui.demo import build_demo, launch_options
 
-    build_demo(models, settings).launch(**launch_options(settings))
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Treat the signals that end a server as Ctrl-C, once: what is being cleaned up then is not interrupted again."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

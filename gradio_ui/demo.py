@@ -1,38 +1,53 @@
-"""Composes the page out of its tabs."""
+"""Compose the page out of its tabs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
+from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 
 from gradio_ui.mcp_files import agents_lifespan
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
+from gradio_ui.server import Guard, GuardedBlocks, misfit
 from gradio_ui.settings import Settings
-from gradio_ui.tabs.about import KEPT_MINUTES, about_tab
+from gradio_ui.tabs.about import about_tab
 from gradio_ui.tabs.batch import batch_tab
-from gradio_ui.tabs.image import STATIC, image_tab
+from gradio_ui.tabs.image import image_tab
 from gradio_ui.tabs.video import video_tab
 from gradio_ui.tabs.webcam import webcam_tab
+from gradio_ui.temp_files import KEPT_MINUTES
 from gradio_ui.views import html as charts
+from gradio_ui.views.static import STATIC
 from gradio_ui.webcam.session_guard import SessionGuard
 
 TITLE = "Facial expression recognition"
-PURPOSE = "Reads the apparent expression of every face, in a picture, a video or live. Nothing is stored."
+PURPOSE = (
+    "Reads the apparent expression of every face, in a picture, a video or live. "
+    f"Processed on this server; uploads are deleted within {KEPT_MINUTES} minutes."
+)
+
+
+class ChoiceView(NamedTuple):
+    """What the choice of a model changes: components in the layout, their new values in a handler."""
+
+    choice: Any = gr.skip()
+    notice: Any = gr.skip()
+    model: Any = gr.skip()
+    webcam: Any = gr.skip()
 
 
 def build_demo(models: Models, settings: Settings) -> gr.Blocks:
-    """Builds the page; nothing is loaded or served yet.
+    """Build the page; nothing is loaded or served yet.
 
     Args:
-        models: what a visitor may choose from; the default one is loaded.
-        settings: what the app was started with.
+        models: What a visitor may choose from; the default one is loaded.
+        settings: What the app was started with.
     """
-    sweep = KEPT_MINUTES * 60 // 2  # a file is gone after its age plus at most one round of the sweep
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(sweep, sweep)) as demo:
+    with GuardedBlocks(title=TITLE, analytics_enabled=False) as demo:  # `TempFiles` deletes what visitors leave
         model = gr.State(models.default)  # of this session, set once that model is loaded
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=320):
@@ -54,45 +69,55 @@ def build_demo(models: Models, settings: Settings) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 about_tab(models, model)
 
-        def choose(wanted: str, served: str) -> Iterator[dict[Any, Any]]:
-            if not models.is_loaded(wanted):
-                waiting = charts.message("info", f"Loading {wanted} …", f"Until it is here, {served} answers.")
-                yield {choice: gr.Dropdown(interactive=False), notice: waiting}
-            try:
-                models[wanted]
-            except RecognitionError as error:
-                refused = charts.message("error", f"{wanted} cannot be served", f"{error} {served} stays in use.")
-                yield {choice: gr.Dropdown(value=served, interactive=True), notice: refused}
-            else:
-                yield {
-                    choice: gr.Dropdown(interactive=True),
-                    notice: model_notice(models, wanted),
-                    model: wanted,
-                    # All props, as Gradio would drop the others where the tab was never opened.
-                    webcam: gr.HTML(**(webcam.props | {"model": wanted})),
-                }
-
         choice.input(
-            choose,
+            Chooser(models, webcam.props).choose,
             [choice, model],
-            [choice, notice, model, webcam],
+            list(ChoiceView(choice, notice, model, webcam)),
             show_progress="hidden",
             trigger_mode="once",
             concurrency_limit=8,  # nobody waits for somebody else's download
             api_visibility="private",
         )
-    # Two pictures at a time keep two cores busy; a longer queue than 32 is better told than waited for.
+    # Two pictures at a time keep two cores busy; past 32 waiting a visitor is told that the app is busy.
     return demo.queue(max_size=32, default_concurrency_limit=2)
 
 
+class Chooser:
+    """What the choice of a model does.
+
+    Args:
+        models: What a visitor may choose from.
+        webcam: Props of the webcam tab's component.
+    """
+
+    def __init__(self, models: Models, webcam: dict[str, Any]) -> None:
+        self._models = models
+        self._webcam = webcam
+
+    def choose(self, wanted: str, served: str) -> Iterator[ChoiceView]:
+        """Load a model and switch the session to it; where it cannot be served, say why and keep the other."""
+        if not self._models.is_loaded(wanted):
+            waiting = charts.message("info", f"Loading {wanted} …", f"Until it is ready, {served} answers.")
+            yield ChoiceView(gr.Dropdown(interactive=False), waiting)
+        try:
+            notice = model_notice(self._models, wanted)
+        except RecognitionError as error:
+            refused = charts.message("error", f"{wanted} cannot be served", f"{error} {served} stays in use.")
+            yield ChoiceView(gr.Dropdown(value=served, interactive=True), refused)
+        else:
+            # All props, as Gradio would drop the others where the tab was never opened.
+            webcam = gr.HTML(**(self._webcam | {"model": wanted}))
+            yield ChoiceView(gr.Dropdown(interactive=True), notice, wanted, webcam)
+
+
 def model_notice(models: Models, name: str) -> str:
-    """What there is to say about where a model came from; mostly nothing."""
+    """Say what there is to say about where a model came from; mostly nothing."""
     notice = models[name].source.notice
     return charts.message("warning", "The Hub does not answer", notice) if notice else ""
 
 
 def launch_options(settings: Settings) -> dict[str, Any]:
-    """The arguments of `Blocks.launch`, where Gradio 6 wants look, limits and privacy."""
+    """Give the arguments of `Blocks.launch`, where Gradio 6 takes look, limits and privacy."""
     system = ("system-ui", "-apple-system", "Roboto", "sans-serif")  # no font is fetched from anywhere
     return {
         "server_name": settings.host,
@@ -107,7 +132,12 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "css_paths": [STATIC / "app.css"],
         "footer_links": ["api", "gradio"],
         "mcp_server": True,  # the documented endpoints are tools for agents, too
-        "app_kwargs": {"lifespan": agents_lifespan, "middleware": [Middleware(SessionGuard)]},
+        "app_kwargs": {
+            "lifespan": agents_lifespan,
+            "middleware": [Middleware(Guard), Middleware(SessionGuard)],
+            "exception_handlers": {RequestValidationError: misfit},
+        },
+        "ssr_mode": False,  # pages rendered by a Node server in front would come without the guard's headers
         "run_history": False,
         "enable_monitoring": False,
         "show_error": True,

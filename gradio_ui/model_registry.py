@@ -1,4 +1,4 @@
-"""The checkpoints that the app offers. Which one a browser session uses is that session's own affair."""
+"""The models that the app offers; each browser session chooses its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from reprlib import repr as short
 from threading import Lock
+from typing import Any
 
 from gradio_ui.recognition.detector import load_detector
 from gradio_ui.recognition.errors import HubUnreachableError, ModelError
@@ -19,38 +21,39 @@ logger = logging.getLogger(__name__)
 
 
 class Models:
-    """Recognizers by name, each loaded when it is first asked for and then kept. Safe to use from several threads.
+    """Recognizers by name, each loaded on first use and then kept. Safe to use from several threads.
 
     Attributes:
-        names: what may be asked for; the first is the default.
+        names: What may be asked for; the first is the default.
 
     Args:
-        loaders: name -> what loads its recognizer; at least one.
+        loaders: Name -> what loads its recognizer; at least one.
     """
 
     def __init__(self, loaders: Mapping[str, Callable[[], EmotionRecognizer]]) -> None:
         self.names = tuple(loaders)
         self._loaders = dict(loaders)
         self._loaded: dict[str, EmotionRecognizer] = {}
-        self._locks = {name: Lock() for name in loaders}  # one each: who waits for one is not in the others' way
+        self._locks = {name: Lock() for name in loaders}  # one each: waiting for one model holds up no other
 
     @property
     def default(self) -> str:
-        """The name that a new session starts with."""
+        """The name of the model that a new session starts with."""
         return self.names[0]
 
     def is_loaded(self, name: str) -> bool:
-        """Whether asking for it costs no time."""
+        """Tell whether a model is in memory."""
         return name in self._loaded
 
-    def __getitem__(self, name: str) -> EmotionRecognizer:
-        """The recognizer of that name, loaded if need be.
+    def __getitem__(self, name: Any) -> EmotionRecognizer:
+        """Give the recognizer of that name, or the default one for None; load it if need be.
 
         Raises:
-            ModelError: there is none of that name, or it cannot be loaded; the next call tries again.
+            ModelError: There is none of that name, or it cannot be loaded; the next call tries again.
         """
-        if name not in self._loaders:
-            raise ModelError(f"expected one of the models {', '.join(self.names)}, got {name!r}")
+        name = self.default if name is None else name
+        if not isinstance(name, str) or name not in self._loaders:
+            raise ModelError(f"expected one of the models {', '.join(self.names)}, got {short(name)}")
         with self._locks[name]:
             if name not in self._loaded:
                 recognizer = self._loaders[name]()
@@ -61,15 +64,15 @@ class Models:
 
 
 def load_models(settings: Settings) -> Models:
-    """The models of the settings, the first of them loaded.
+    """Prepare the models of the settings and load the first of them.
 
     Where the Hub cannot be reached for that one, the checkpoint that came with the app takes its place and says so;
-    the choice of the page then still offers the other, to be tried again.
+    the page still offers the other, to be tried again.
 
     Raises:
-        SettingsError: two models would have the same name on the page.
-        ModelError: the first one cannot be loaded.
-        DetectorError: the detector cannot be had.
+        SettingsError: Two models would have the same name on the page.
+        ModelError: The first one cannot be loaded.
+        DetectorError: The detector cannot be loaded.
     """
     load = partial(EmotionRecognizer.from_pretrained, detector=load_detector(settings.detector))
     loaders = {page_name(model): partial(load, model) for model in settings.models}
@@ -94,6 +97,6 @@ def load_models(settings: Settings) -> Models:
 
 
 def page_name(model: str) -> str:
-    """What the page calls a model: a Hub id as it is, but with a short commit; a folder by its name alone."""
+    """Name a model on the page: a Hub id as it is, but with a short commit; a folder by its last part alone."""
     folder = Path(model).expanduser()
     return folder.resolve().name if folder.is_dir() else re.sub("(@[0-9a-f]{8})[0-9a-f]{32}$", r"\1", model)

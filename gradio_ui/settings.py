@@ -1,4 +1,4 @@
-"""The settings of the app: flags over environment variables over defaults, all checked before anything is loaded."""
+"""Settings of the app: flags over environment variables over defaults, all checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DEFAULT_MODEL = Path(__file__).resolve().parents[1] / "model_card" / "fer2013"
 
 
 class SettingsError(ValueError):
-    """A setting cannot be used; the message names it, says what was expected, and what to do."""
+    """A setting that cannot be used; the message names it, says what was expected, and what to do."""
 
 
 def shipped_models() -> tuple[str, ...]:
-    """The packages under model_card/, `DEFAULT_MODEL` first; in a Space, which carries none, that one all the same."""
+    """List the packages under model_card/, `DEFAULT_MODEL` first, even in a Space, which carries none."""
     found = {str(config.parent) for config in DEFAULT_MODEL.parent.glob("*/config.json")}
     return (str(DEFAULT_MODEL), *sorted(found - {str(DEFAULT_MODEL)}))
 
@@ -28,13 +28,13 @@ class Settings:
     """What the app is started with, validated when made.
 
     Attributes:
-        models: the checkpoints to choose from, the one to start with first: folders, or Hub ids "user/name" or
+        models: Checkpoints to choose from, the one to start with first: folders, or Hub ids "user/name" or
             "user/name@revision".
-        detector: what `recognition.load_detector` takes, which checks it; None leaves it to FER_DETECTOR.
-        host: address to listen on; 0.0.0.0 is every address of the machine.
+        detector: What `recognition.load_detector` takes, which checks it; None leaves it to FER_DETECTOR.
+        host: Address to listen on; 0.0.0.0 is every address of the machine.
         port: TCP port, 1-65535.
-        max_file_size: largest upload, as a number and a unit: "500mb".
-        max_video_minutes: longest video that is analysed, in minutes.
+        max_file_size: Largest upload, as a number and a unit: "500mb".
+        max_video_minutes: Longest video that is analysed, in minutes.
 
     Raises:
         SettingsError: A value is out of range or names a file that is not there.
@@ -62,7 +62,7 @@ class Settings:
             raise SettingsError(f"max_video_minutes: expected a number above 0, got {self.max_video_minutes}")
 
     def require_free_port(self) -> None:
-        """Ends early, before the slow loading, where the port cannot be had.
+        """Fail early, before the slow loading, where the port is taken.
 
         Raises:
             SettingsError: Another program listens there, or the address is not one of this machine.
@@ -80,11 +80,11 @@ class Settings:
 
 
 def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Reads the settings; a flag wins over its environment variable, which wins over the default.
+    """Read the settings; a flag wins over its environment variable, which wins over the default.
 
     Args:
-        argv: command line without the program's name; the process's own by default.
-        environ: environment variables.
+        argv: Command line without the program's name; the process's own by default.
+        environ: Environment variables.
 
     Raises:
         SettingsError: A value cannot be used.

@@ -1,18 +1,18 @@
-"""The about tab: what is served, what happens to pictures, what the labels can say, and the model card."""
+"""The about tab: what is served, what happens to pictures, what the labels mean, and the model card."""
 
 from __future__ import annotations
 
 import mimetypes
 import re
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
 
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.recognizer import EmotionRecognizer
+from gradio_ui.temp_files import KEPT_MINUTES
 from gradio_ui.views.html import data_url
-
-KEPT_MINUTES = 30  # how long Gradio's temporary folder keeps an uploaded picture; `demo.py` sets it
 
 DETECTORS = {
     "yunet": "YuNet, a small neural network (OpenCV)",
@@ -29,9 +29,9 @@ FACTS = """
 
 ## What happens to your pictures
 
-Nothing is stored, passed on, or used for training. Webcam frames are looked at in memory and dropped at once. A
-picture that you upload lies in a temporary folder of the server so that your browser can show it, and is deleted after
-at most {minutes} minutes.
+They are processed on this server; nothing is passed on or used for training. Webcam frames are processed in memory and
+never stored. The pictures and videos that you upload, and the files made from them, are kept in a temporary folder so
+that your browser can show them, and are deleted after at most {minutes} minutes.
 
 ## What the labels can and cannot say
 
@@ -47,27 +47,28 @@ schools is prohibited (AI Act, Art. 5(1)(f)), and elsewhere people exposed to su
 
 
 def about_tab(models: Models, model: gr.State) -> None:
-    """Adds the tab's text to the surrounding Blocks.
+    """Add the tab's text to the surrounding Blocks.
 
     Args:
-        models: what can be served; the default one is loaded.
-        model: name of the one that this session uses; the text is about that one.
+        models: What can be served; the default one is loaded.
+        model: Name of the one that this session uses; the text is about that one.
     """
-
-    def texts(name: str) -> tuple[str, str]:
-        card = model_card(Path(models[name].source.folder))
-        return facts(models[name]), f"## The model card\n\n{card}" if card else ""
-
-    served, card = texts(models.default)
+    served, card = texts(models, models.default)
     outputs = [
         gr.Markdown(served, elem_id="served", elem_classes="fer-prose"),
         gr.Markdown(card, elem_id="card", elem_classes="fer-prose"),
     ]
-    model.change(texts, model, outputs, show_progress="hidden", api_visibility="private")
+    model.change(partial(texts, models), model, outputs, show_progress="hidden", api_visibility="private")
+
+
+def texts(models: Models, name: str) -> tuple[str, str]:
+    """Write what is served under a name, and the model's card, as Markdown."""
+    card = model_card(Path(models[name].source.folder))
+    return facts(models[name]), f"## The model card\n\n{card}" if card else ""
 
 
 def facts(recognizer: EmotionRecognizer) -> str:
-    """What is served, as Markdown: id, revision, labels, detector, and what they can and cannot say."""
+    """Describe what is served, as Markdown: id, revision, labels, detector, and what they can and cannot say."""
     source, detector = recognizer.source, recognizer.detector
     revision = f"`{source.revision}`" if source.revision else "none; it is a folder beside the app"
     if source.origin == "cache":
@@ -82,7 +83,7 @@ def facts(recognizer: EmotionRecognizer) -> str:
 
 
 def model_card(folder: Path) -> str:
-    """The card of a model folder as Markdown that stands alone: no front matter, pictures inlined; "" without one."""
+    """Read the card of a model folder as Markdown that stands alone: no front matter, images inlined; or ""."""
     path = folder / "README.md"
     if not path.is_file():
         return ""

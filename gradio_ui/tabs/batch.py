@@ -10,121 +10,115 @@ from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
-from typing import Any
-from weakref import WeakValueDictionary
+from typing import Any, NamedTuple
 
 import gradio as gr
 
+from gradio_ui.arguments import boolean
 from gradio_ui.mcp_files import several_files
 from gradio_ui.model_registry import Models
-from gradio_ui.recognition.errors import ImageError, ModelError
+from gradio_ui.recognition.errors import ImageError, RecognitionError
 from gradio_ui.recognition.image_io import read_image
 from gradio_ui.recognition.recognizer import EmotionRecognizer
 from gradio_ui.recognition.types import Recognition
+from gradio_ui.server import refusal
 from gradio_ui.settings import Settings
+from gradio_ui.uploads import UploadedImages, name_of, read_upload, stem_of
 from gradio_ui.views import html as charts
-from gradio_ui.views.background_work import Changes, LongWork
+from gradio_ui.views.background_work import Cancellable, busy, connect, idle
 from gradio_ui.views.face_labels import annotate
 from gradio_ui.views.plots import clock, progress_bar
 
 MAX_PICTURES = 500  # at once; for more there is `python -m gradio_ui.recognition`
-PIECE = 8  # pictures that are scored together; after each piece the progress is told
+PIECE = 8  # pictures that are scored together; after each piece the progress is shown
 THUMBNAIL = 640  # pixels, the long side of a picture in the gallery
 BOX = ("left", "top", "right", "bottom")
+QUEUE = "batch"  # one batch at a time, of all visitors
 
-File = dict[str, Any]  # Gradio's: "path" on the server, "orig_name" on the user's machine
+File = dict[str, Any]  # Gradio's: "path" on the server, "orig_name" on the visitor's machine
 Entry = dict[str, Any]  # of one picture: "file" and either "size" and "faces", or "error"
 
 
-def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
-    """Adds the tab's components and events to the surrounding Blocks.
+class BatchView(NamedTuple):
+    """What the tab shows: its components in the layout, their new values in a handler."""
+
+    notice: Any = gr.skip()
+    start: Any = gr.skip()
+    cancel: Any = gr.skip()
+    failures: Any = gr.skip()
+    table: Any = gr.skip()
+    json_file: Any = gr.skip()
+    gallery: Any = gr.skip()
+
+
+class BatchHandlers:
+    """What the events of the tab and its endpoint do.
 
     Args:
-        models: score the pictures.
-        model: name of the one that this session uses.
-        settings: its limits are told on the page.
+        models: Score the pictures.
+        settings: Its limits are shown on the page.
     """
-    limits = f"up to {MAX_PICTURES} at once, {settings.max_file_size.upper()} each"
-    welcome = charts.message("info", "No pictures yet", f"Drop or choose as many as you like ({limits}).")
-    with gr.Row(equal_height=False):
-        with gr.Column(min_width=300):
-            source = gr.File(
-                label="Pictures", file_count="multiple", file_types=["image"], height=200, elem_id="batch-files"
-            )
-            whole = gr.Checkbox(
-                label="Every picture is one face", info="Skips the search for faces: for cut-outs such as FER-2013's."
-            )
-            with gr.Row():
-                start = gr.Button("Recognise", variant="primary")
-                cancel = gr.Button("Cancel", interactive=False)
-        with gr.Column(min_width=300):
-            notice = gr.HTML(welcome, apply_default_css=False, elem_id="batch-notice")
-            failures = gr.HTML(apply_default_css=False, elem_id="batch-failures")
-            with gr.Row():
-                table = gr.DownloadButton("Download CSV", visible=False)
-                json_file = gr.DownloadButton("Download JSON", visible=False)
-    gallery = gr.Gallery(
-        label="Annotated pictures",
-        show_label=False,
-        columns=4,
-        object_fit="contain",
-        height="auto",
-        interactive=False,
-        buttons=["download", "fullscreen"],
-        visible=False,
-        elem_id="batch-gallery",
-    )
-    under_way: WeakValueDictionary[str, Event] = WeakValueDictionary()  # by session, set by Cancel
 
-    cleared: Changes = {
-        failures: "",
-        table: gr.DownloadButton(visible=False),
-        json_file: gr.DownloadButton(visible=False),
-        gallery: gr.Gallery(value=None, visible=False),
-    }
-
-    tab = LongWork(source, start, cancel, notice, cleared)
+    def __init__(self, models: Models, settings: Settings) -> None:
+        self._models = models
+        self._under_way = Cancellable(Event.set)
+        self.stop = self._under_way.stop
+        limits = f"up to {MAX_PICTURES} at once, {settings.max_file_size.upper()} each"
+        self.welcome = charts.message("info", "No pictures yet", f"Drop or choose as many as you like ({limits}).")
+        self.cleared = BatchView(
+            failures="",
+            table=gr.DownloadButton(visible=False),
+            json_file=gr.DownloadButton(visible=False),
+            gallery=gr.Gallery(value=None, visible=False),
+        )
 
     def recognize_all(
-        files: list[File] | None, whole_picture: bool, name: str, request: gr.Request
-    ) -> Iterator[Changes]:
-        if not files or len(files) > MAX_PICTURES:
-            why = charts.message("error", "Too many pictures", too_many(files)) if files else welcome
-            yield cleared | tab.idle(why)
-            return
-        cancelled = under_way[str(request.session_hash)] = Event()
-        yield tab.busy(progress_bar("Looking at the pictures", None))
+        self, files: list[File] | None, whole_picture: bool, name: str, request: gr.Request
+    ) -> Iterator[BatchView]:
+        """Recognise the faces of all pictures and show the progress, then the results."""
+        if not files:
+            yield idle(self.cleared, self.welcome)
+        elif len(files) > MAX_PICTURES:
+            yield idle(self.cleared, charts.message("error", "Too many pictures", too_many(files)))
+        else:
+            yield busy(self.cleared, progress_bar("Reading the pictures", None))
+            try:
+                yield from self._recognize_all(files, whole_picture, name, request)
+            except RecognitionError as error:
+                yield idle(BatchView(), charts.message("error", "The work stopped", str(error)))
+
+    def _recognize_all(self, files: list[File], whole: Any, name: Any, request: gr.Request) -> Iterator[BatchView]:
+        cancelled = Event()
+        self._under_way.begin(request, cancelled)
         begun = time.monotonic()
         entries: list[Entry] = []
         shown: list[tuple[str, str]] = []
+        recognizer = self._models[name]
         with TemporaryDirectory() as folder:
-            for piece in recognize_files(models[name], files, whole_picture):
+            for piece in recognize_files(recognizer, files, boolean("whole_picture", whole)):
                 for file, result in piece:
                     entries.append(as_entry(file, result))
                     if isinstance(result, Recognition):
-                        path = Path(folder) / f"{len(entries)}-{Path(file['path']).stem}.jpg"
-                        write_thumbnail(file["path"], result, path)
+                        path = Path(folder) / f"{len(entries)}-{stem_of(file)}.jpg"
+                        write_thumbnail(read_upload(file), result, path)
                         shown.append((str(path), caption(entries[-1])))
                 if cancelled.is_set():
                     break
-                yield {notice: progress(len(entries), len(files), time.monotonic() - begun)}
-            tables = write_tables(entries, models[name].labels, Path(folder))
-            yield tab.idle(outcome(entries, len(files))) | {
-                failures: failure_list(entries),
-                table: gr.DownloadButton(value=tables[0], visible=True),
-                json_file: gr.DownloadButton(value=tables[1], visible=True),
-                gallery: gr.Gallery(value=shown, visible=bool(shown)),
-            }
-
-    def stop(request: gr.Request) -> gr.Button:
-        if cancelled := under_way.get(str(request.session_hash)):
-            cancelled.set()
-        return gr.Button(interactive=False)
+                yield BatchView(progress(len(entries), len(files), time.monotonic() - begun))
+            table, json_file = write_tables(entries, recognizer.labels, Path(folder))
+            results = BatchView(
+                failures=failure_list(entries),
+                table=gr.DownloadButton(value=table, visible=True),
+                json_file=gr.DownloadButton(value=json_file, visible=True),
+                gallery=gr.Gallery(value=shown, visible=bool(shown)),
+            )
+            # Yielded, not returned: Gradio copies the files before it goes on and the folder is deleted.
+            yield idle(results, outcome(entries, len(files)))
 
     def recognize_batch(
-        pictures: list[File] | None, whole_picture: bool = False, model_name: str = models.default
+        self, pictures: list[File] | None, whole_picture: bool = False, model_name: str | None = None
     ) -> Iterator[tuple[dict[str, Any], str]]:
-        """Recognises the apparent expression of every face in many pictures at once.
+        """Recognise the apparent expression of every face in many pictures at once.
 
         Args:
             pictures: up to 500 pictures: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
@@ -142,71 +136,112 @@ def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
             a CSV file: a row for each face, and for each picture without one
         """
         if not pictures:
-            raise gr.Error("Expected pictures, got none. Pass a list of gradio_client.handle_file(path).")
+            raise refusal("Expected pictures, got none. Pass a list of gradio_client.handle_file(path).")
         if len(pictures) > MAX_PICTURES:
-            raise gr.Error(too_many(pictures))
-        try:
-            recognizer = models[model_name]
-        except ModelError as error:
-            raise gr.Error(str(error)) from error
-        entries = [as_entry(*one) for piece in recognize_files(recognizer, pictures, whole_picture) for one in piece]
+            raise refusal(too_many(pictures))
+        recognizer, whole = self._models[model_name], boolean("whole_picture", whole_picture)
+        entries = [as_entry(*one) for piece in recognize_files(recognizer, pictures, whole) for one in piece]
         with TemporaryDirectory() as folder:
             table, _ = write_tables(entries, recognizer.labels, Path(folder))
-            # Yielded, not returned: Gradio copies the file before it goes on and the folder is deleted.
             yield {"labels": list(recognizer.labels), "pictures": entries}, table
 
-    one_at_a_time: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 1}
-    tab.connect(
-        recognize_all,
-        stop,
-        [source, whole, model],
-        welcome=welcome,
-        failed=charts.message("error", "The work stopped", "Try again, or other pictures."),
-        queue=one_at_a_time,
+
+def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
+    """Add the tab's components and events to the surrounding Blocks.
+
+    Args:
+        models: Score the pictures.
+        model: Name of the one that this session uses.
+        settings: Its limits are shown on the page.
+    """
+    handlers = BatchHandlers(models, settings)
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=300):
+            source = gr.File(
+                label="Pictures", file_count="multiple", file_types=["image"], height=200, elem_id="batch-files"
+            )
+            whole = gr.Checkbox(
+                label="Every picture is one face", info="Skips the search for faces: for cut-outs such as FER-2013's."
+            )
+            with gr.Row():
+                start = gr.Button("Recognise", variant="primary")
+                cancel = gr.Button("Cancel", interactive=False)
+        with gr.Column(min_width=300):
+            notice = gr.HTML(handlers.welcome, apply_default_css=False, elem_id="batch-notice")
+            failures = gr.HTML(apply_default_css=False, elem_id="batch-failures")
+            with gr.Row():
+                table = gr.DownloadButton("Download CSV", visible=False)
+                json_file = gr.DownloadButton("Download JSON", visible=False)
+    gallery = gr.Gallery(
+        label="Annotated pictures",
+        show_label=False,
+        columns=4,
+        object_fit="contain",
+        height="auto",
+        interactive=False,
+        buttons=["download", "fullscreen"],
+        visible=False,
+        elem_id="batch-gallery",
     )
+    connect(
+        BatchView(notice, start, cancel, failures, table, json_file, gallery),
+        source,
+        handlers.recognize_all,
+        handlers.stop,
+        [source, whole, model],
+        cleared=handlers.cleared,
+        welcome=handlers.welcome,
+        queue=QUEUE,
+    )
+    batch_endpoint(handlers, models.default)
+
+
+def batch_endpoint(handlers: BatchHandlers, default: str) -> None:
+    """Add the endpoint; `default` names the model that it uses where a call names none."""
     gr.Button(visible=False).click(
-        recognize_batch,
+        handlers.recognize_batch,
         inputs=[
             several_files("pictures"),
             gr.Checkbox(visible=False, label="whole picture"),
-            gr.Textbox(models.default, visible=False, label="model name"),
+            gr.Textbox(default, visible=False, label="model name"),
         ],
         outputs=[gr.JSON(visible=False, label="result"), gr.File(visible=False, label="CSV")],
         preprocess=False,
         api_name="recognize_batch",
-        **one_at_a_time,
+        concurrency_id=QUEUE,
+        concurrency_limit=1,
     )
 
 
 def recognize_files(
     recognizer: EmotionRecognizer, files: Sequence[File], whole_picture: bool
 ) -> Iterator[list[tuple[File, Recognition | ImageError]]]:
-    """Yields every file with its result or error, `PIECE` at a time; no picture stays in memory."""
+    """Recognise `PIECE` files at a time; yield each with its result or error. No picture stays in memory."""
     for start in range(0, len(files), PIECE):
         piece = files[start : start + PIECE]
-        results = recognizer.batch([file["path"] for file in piece], whole_picture=whole_picture)
+        results = recognizer.batch(UploadedImages(piece), whole_picture=whole_picture)
         yield list(zip(piece, results, strict=True))
 
 
 def as_entry(file: File, result: Recognition | ImageError) -> Entry:
-    """The JSON form of one picture's result."""
-    name = file.get("orig_name") or Path(file["path"]).name
+    """Give one picture's result as JSON."""
+    name = name_of(file)
     if isinstance(result, ImageError):
         return {"file": name, "error": str(result)}
     return {"file": name, "size": list(result.size), "faces": result.to_dicts()}
 
 
-def write_thumbnail(source: str, recognition: Recognition, path: Path) -> None:
-    """Writes a small annotated copy of a picture as JPEG; it is read once more, so that only one is ever in memory."""
+def write_thumbnail(content: bytes, recognition: Recognition, path: Path) -> None:
+    """Write a small annotated copy of a picture as JPEG; decoding it again keeps only one in memory."""
     from PIL import Image
 
-    picture = Image.fromarray(annotate(read_image(source), recognition))
+    picture = Image.fromarray(annotate(read_image(content), recognition))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     picture.save(path, quality=85)
 
 
 def write_tables(entries: Sequence[Entry], labels: Sequence[str], folder: Path) -> tuple[str, str]:
-    """Writes all results into a folder.
+    """Write all results into a folder.
 
     Returns:
         The paths of the CSV file, with a row for each face and for each picture without one, and of the JSON file.
@@ -227,7 +262,7 @@ def write_tables(entries: Sequence[Entry], labels: Sequence[str], folder: Path) 
 
 
 def too_many(files: Sequence[File]) -> str:
-    """Says that the limit is passed, and what to do."""
+    """Say that the limit is exceeded, and what to do."""
     return (
         f"Expected up to {MAX_PICTURES} pictures at once, got {len(files)}. Take fewer, or use the command line: "
         "python -m gradio_ui.recognition FOLDER --out results.csv."
@@ -235,7 +270,7 @@ def too_many(files: Sequence[File]) -> str:
 
 
 def caption(entry: Entry) -> str:
-    """The label of the largest face, how many more there are, and the file's name."""
+    """Give the label of the largest face, how many more there are, and the file's name."""
     faces = entry["faces"]
     if not faces:
         return f"no face · {entry['file']}"
@@ -244,12 +279,12 @@ def caption(entry: Entry) -> str:
 
 
 def progress(done: int, total: int, elapsed: float) -> str:
-    """How many pictures are done, and how long the others will take."""
+    """Show how many pictures are done, and how long the others will take."""
     return progress_bar(f"{done} of {total} pictures, {clock(elapsed * (total / done - 1))} left", done / total)
 
 
 def outcome(entries: Sequence[Entry], total: int) -> str:
-    """What came out of so many pictures, as a message."""
+    """Report what came out of so many pictures, as a message."""
     failed = sum("error" in entry for entry in entries)
     faces = sum(len(entry.get("faces", ())) for entry in entries)
     found = f"{count(faces, 'face')} in {count(len(entries) - failed, 'picture')}"
@@ -261,11 +296,13 @@ def outcome(entries: Sequence[Entry], total: int) -> str:
 
 
 def count(number: int, thing: str) -> str:
-    """The number with its noun."""
+    """Give the number with its noun."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def failure_list(entries: Sequence[Entry]) -> str:
-    """The pictures that could not be read, each with the reason; nothing where there is none."""
-    items = "".join(f"<li>{escape(entry['error'])}</li>" for entry in entries if "error" in entry)
+    """List the pictures that could not be read, each with the reason; nothing where there is none."""
+    items = "".join(
+        f"<li>{escape(entry['file'])}: {escape(entry['error'])}</li>" for entry in entries if "error" in entry
+    )
     return f'<ul class="fer-failures" tabindex="0" aria-label="Not read">{items}</ul>' if items else ""

@@ -6,118 +6,116 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-from weakref import WeakValueDictionary
+from typing import Any, BinaryIO, NamedTuple
 
 import gradio as gr
 
-from gradio_ui.listeners import abandonment
+from gradio_ui.arguments import number
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.video import SUFFIXES
 from gradio_ui.recognition.video_analysis import VideoAnalysis, write_json
+from gradio_ui.server import refusal
 from gradio_ui.settings import Settings
+from gradio_ui.uploads import open_upload, stem_of
 from gradio_ui.views import html as charts
-from gradio_ui.views.background_work import Changes, LongWork
+from gradio_ui.views.background_work import Cancellable, busy, connect, idle
 from gradio_ui.views.face_labels import face_drawer
 from gradio_ui.views.plots import progress, summary_html, timeline
 
 RATES: list[tuple[str, float]] = [("2 per second", 2), ("5 per second", 5), ("10 per second", 10), ("every frame", 0)]
+RATE, MAX_RATE = 10, 240  # frames analysed in each second
+SMOOTHING, MAX_SMOOTHING = 0.5, 60  # seconds
 TELL_EVERY = 0.3  # seconds between two reports of progress
+QUEUE = "video"  # one video at a time, of all visitors
 
 
-def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
-    """Adds the tab's components and events to the surrounding Blocks.
+class VideoView(NamedTuple):
+    """What the tab shows: its components in the layout, their new values in a handler."""
+
+    notice: Any = gr.skip()
+    start: Any = gr.skip()
+    cancel: Any = gr.skip()
+    annotated: Any = gr.skip()
+    table: Any = gr.skip()
+    json_file: Any = gr.skip()
+    summary: Any = gr.skip()
+    plot: Any = gr.skip()
+
+
+class VideoHandlers:
+    """What the events of the tab and its endpoint do.
 
     Args:
-        models: find and score the faces of each frame.
-        model: name of the one that this session uses.
-        settings: its limits are told on the page and hold for every video.
+        models: Find and score the faces of each frame.
+        settings: Its limits are shown on the page and hold for every video.
     """
-    limits = f"up to {settings.max_file_size.upper()} and {settings.max_video_minutes:g} minutes"
-    welcome = charts.message("info", "No video yet", f"Choose an MP4, MOV, WebM, AVI or MKV file ({limits}).")
-    with gr.Row(equal_height=False):
-        with gr.Column(min_width=300):
-            source = gr.File(label="Video", file_types=["video", *SUFFIXES], height=160, elem_id="video-file")
-            rate = gr.Dropdown(RATES, value=10, label="Frames to analyse", elem_id="video-rate")
-            smoothing = gr.Slider(
-                0, 2, value=0.5, step=0.1, label="Smoothing (seconds)", info="0 shows every frame as it is."
-            )
-            with gr.Row():
-                start = gr.Button("Analyse", variant="primary")
-                cancel = gr.Button("Cancel", interactive=False)
-        with gr.Column(min_width=300):
-            notice = gr.HTML(welcome, apply_default_css=False, elem_id="video-notice")
-            annotated = gr.Video(label="Annotated video", visible=False, elem_id="video-result")
-            with gr.Row():
-                table = gr.DownloadButton("Download CSV", visible=False)
-                json_file = gr.DownloadButton("Download JSON", visible=False)
-    summary = gr.HTML(apply_default_css=False, elem_id="video-summary")
-    plot = gr.Plot(show_label=False, visible=False, elem_id="video-plot")
-    under_way: WeakValueDictionary[str, VideoAnalysis] = WeakValueDictionary()  # by session, for Cancel
 
-    def analysis_of(path: str, per_second: float, seconds: float, name: str) -> VideoAnalysis:
-        return VideoAnalysis(
-            path,
-            models[name],
-            per_second=per_second or None,
-            time_constant=seconds,
-            max_seconds=settings.max_video_minutes * 60,
-            abandoned=abandonment(),
+    def __init__(self, models: Models, settings: Settings) -> None:
+        self._models = models
+        self._max_seconds = settings.max_video_minutes * 60
+        self._limits = f"up to {settings.max_file_size.upper()} and {settings.max_video_minutes:g} minutes"
+        self._under_way = Cancellable(VideoAnalysis.stop)
+        self.stop = self._under_way.stop
+        self.welcome = charts.message(
+            "info", "No video yet", f"Choose an MP4, MOV, WebM, AVI or MKV file ({self._limits})."
+        )
+        self.cleared = VideoView(
+            annotated=gr.Video(value=None, visible=False),
+            table=gr.DownloadButton(visible=False),
+            json_file=gr.DownloadButton(visible=False),
+            summary="",
+            plot=gr.Plot(value=None, visible=False),
         )
 
-    cleared: Changes = {
-        annotated: gr.Video(value=None, visible=False),
-        table: gr.DownloadButton(visible=False),
-        json_file: gr.DownloadButton(visible=False),
-        summary: "",
-        plot: gr.Plot(value=None, visible=False),
-    }
-
-    tab = LongWork(source, start, cancel, notice, cleared)
-
     def analyse(
-        file: dict[str, Any] | None, per_second: float, seconds: float, name: str, request: gr.Request
-    ) -> Iterator[Changes]:
+        self, file: dict[str, Any] | None, per_second: float, seconds: float, name: str, request: gr.Request
+    ) -> Iterator[VideoView]:
+        """Analyse the video and show the progress, then the results."""
         if file is None:
-            yield cleared | tab.idle(welcome)
+            yield idle(self.cleared, self.welcome)
             return
-        yield tab.busy(progress(0, None, 0))
-        analysis = analysis_of(file["path"], per_second, seconds, name)
-        under_way[str(request.session_hash)] = analysis
-        with TemporaryDirectory() as folder:
-            files = Files(Path(folder), Path(file["path"]).stem)
+        yield busy(self.cleared, progress(0, None, 0))
+        try:
+            yield from self._analyse(file, per_second, seconds, name, request)
+        except RecognitionError as error:
+            yield idle(VideoView(), charts.message("error", "This video cannot be analysed", str(error)))
+
+    def _analyse(
+        self, file: Any, per_second: Any, seconds: Any, name: Any, request: gr.Request
+    ) -> Iterator[VideoView]:
+        with open_upload(file) as video, TemporaryDirectory() as folder:
+            files = Files(Path(folder), stem_of(file))
+            analysis = self._analysis(video, per_second, seconds, name)
+            self._under_way.begin(request, analysis)
             begun = told = time.monotonic()
-            try:
-                for reached in analysis.run(files.table, files.video, face_drawer(models[name].labels)):
-                    if time.monotonic() - told >= TELL_EVERY:
-                        told = time.monotonic()
-                        yield {notice: progress(reached, analysis.duration, told - begun)}
-            except RecognitionError as error:
-                yield tab.idle(charts.message("error", "This video cannot be analysed", str(error)))
-                return
+            for reached in analysis.run(files.table, files.video, face_drawer(analysis.session.labels)):
+                if time.monotonic() - told >= TELL_EVERY:
+                    told = time.monotonic()
+                    yield VideoView(progress(reached, analysis.duration, told - begun))
             if not analysis.analyzed:
-                yield tab.idle(charts.message("info", "Cancelled", f"Choose another video ({limits})."))
+                yield idle(VideoView(), charts.message("info", "Cancelled", f"Choose another video ({self._limits})."))
                 return
             found = analysis.summary()
             write_json(files.table, files.json, found)
-            yield tab.idle(outcome(found)) | {
-                annotated: gr.Video(value=files.video, visible=True),
-                table: gr.DownloadButton(value=files.table, visible=True),
-                json_file: gr.DownloadButton(value=files.json, visible=True),
-                summary: summary_html(found, analysis.moments),
-                plot: gr.Plot(value=timeline(files.table, found), visible=bool(found["faces"])),
-            }
-
-    def stop(request: gr.Request) -> gr.Button:
-        if analysis := under_way.get(str(request.session_hash)):
-            analysis.stop()
-        return gr.Button(interactive=False)
+            shown = VideoView(
+                annotated=gr.Video(value=files.video, visible=True),
+                table=gr.DownloadButton(value=files.table, visible=True),
+                json_file=gr.DownloadButton(value=files.json, visible=True),
+                summary=summary_html(found, analysis.moments),
+                plot=gr.Plot(value=timeline(files.table, found), visible=bool(found["faces"])),
+            )
+            # Yielded, not returned: Gradio copies the files before it goes on and the folder is deleted.
+            yield idle(shown, outcome(found))
 
     def recognize_video(
-        video: dict[str, Any] | None, per_second: float = 10, smoothing: float = 0.5, model_name: str = models.default
+        self,
+        video: dict[str, Any] | None,
+        per_second: float = RATE,
+        smoothing: float = SMOOTHING,
+        model_name: str | None = None,
     ) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-        """Recognises the apparent expression of every face in a video over time.
+        """Recognise the apparent expression of every face in a video over time.
 
         Args:
             video: an MP4, MOV, WebM, AVI or MKV file.
@@ -138,35 +136,75 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
             problem: what of a damaged file could not be read; empty for a sound one
         """
         if video is None:
-            raise gr.Error("Expected a video, got none. Pass one with gradio_client.handle_file(path).")
-        try:
-            analysis = analysis_of(video["path"], per_second, smoothing, model_name)
-            with TemporaryDirectory() as folder:
-                files = Files(Path(folder), Path(video["path"]).stem)
-                for _ in analysis.run(files.table, files.video, face_drawer(models[model_name].labels)):
-                    pass
-                write_json(files.table, files.json, analysis.summary())
-                # Yielded, not returned: Gradio copies the files before it goes on and the folder is deleted.
-                yield str(files.video), str(files.table), str(files.json), analysis.summary()
-        except (RecognitionError, ValueError) as error:
-            raise gr.Error(str(error)) from error
+            raise refusal("Expected a video, got none. Pass one with gradio_client.handle_file(path).")
+        with open_upload(video) as opened, TemporaryDirectory() as folder:
+            files = Files(Path(folder), stem_of(video))
+            analysis = self._analysis(opened, per_second, smoothing, model_name)
+            for _ in analysis.run(files.table, files.video, face_drawer(analysis.session.labels)):
+                pass
+            write_json(files.table, files.json, analysis.summary())
+            yield str(files.video), str(files.table), str(files.json), analysis.summary()
 
-    one_at_a_time: dict[str, Any] = {"concurrency_id": "video", "concurrency_limit": 1}
-    tab.connect(
-        analyse,
-        stop,
+    def _analysis(self, video: BinaryIO, per_second: Any, smoothing: Any, name: Any) -> VideoAnalysis:
+        return VideoAnalysis(
+            video,
+            self._models[name],
+            per_second=number("per_second", per_second, 0, MAX_RATE, RATE) or None,
+            time_constant=number("smoothing", smoothing, 0, MAX_SMOOTHING, SMOOTHING),
+            max_seconds=self._max_seconds,
+            abandoned=abandonment(),
+        )
+
+
+def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
+    """Add the tab's components and events to the surrounding Blocks.
+
+    Args:
+        models: Find and score the faces of each frame.
+        model: Name of the one that this session uses.
+        settings: Its limits are shown on the page and hold for every video.
+    """
+    handlers = VideoHandlers(models, settings)
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=300):
+            source = gr.File(label="Video", file_types=["video", *SUFFIXES], height=160, elem_id="video-file")
+            rate = gr.Dropdown(RATES, value=RATE, label="Frames to analyse", elem_id="video-rate")
+            smoothing = gr.Slider(
+                0, 2, value=SMOOTHING, step=0.1, label="Smoothing (seconds)", info="0 shows every frame as it is."
+            )
+            with gr.Row():
+                start = gr.Button("Analyse", variant="primary")
+                cancel = gr.Button("Cancel", interactive=False)
+        with gr.Column(min_width=300):
+            notice = gr.HTML(handlers.welcome, apply_default_css=False, elem_id="video-notice")
+            annotated = gr.Video(label="Annotated video", visible=False, elem_id="video-result")
+            with gr.Row():
+                table = gr.DownloadButton("Download CSV", visible=False)
+                json_file = gr.DownloadButton("Download JSON", visible=False)
+    summary = gr.HTML(apply_default_css=False, elem_id="video-summary")
+    plot = gr.Plot(show_label=False, visible=False, elem_id="video-plot")
+    connect(
+        VideoView(notice, start, cancel, annotated, table, json_file, summary, plot),
+        source,
+        handlers.analyse,
+        handlers.stop,
         [source, rate, smoothing, model],
-        welcome=welcome,
-        failed=charts.message("error", "The analysis stopped", "Try again, or another video."),
-        queue=one_at_a_time,
+        cleared=handlers.cleared,
+        welcome=handlers.welcome,
+        queue=QUEUE,
     )
+    video_endpoint(handlers, models.default)
+
+
+def video_endpoint(handlers: VideoHandlers, default: str) -> None:
+    """Add the endpoint; `default` names the model that it uses where a call names none."""
     gr.Button(visible=False).click(
-        recognize_video,
+        handlers.recognize_video,
         inputs=[
             gr.File(visible=False, label="video"),
-            gr.Number(10, visible=False, label="per_second"),
-            gr.Number(0.5, visible=False, label="smoothing"),
-            gr.Textbox(models.default, visible=False, label="model name"),
+            gr.Number(RATE, visible=False, label="per_second"),
+            gr.Number(SMOOTHING, visible=False, label="smoothing"),
+            gr.Textbox(default, visible=False, label="model name"),
         ],
         outputs=[
             gr.File(visible=False, label="annotated video"),
@@ -176,7 +214,8 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
         ],
         preprocess=False,
         api_name="recognize_video",
-        **one_at_a_time,
+        concurrency_id=QUEUE,
+        concurrency_limit=1,
     )
 
 
@@ -184,16 +223,17 @@ class Files:
     """The files of a result, named after the video, in a folder."""
 
     def __init__(self, folder: Path, stem: str) -> None:
+        self._folder = folder
         self.video = folder / f"{stem}-expressions.mp4"
         self.table = folder / f"{stem}-expressions.csv"
         self.json = folder / f"{stem}-expressions.json"
 
 
 def outcome(found: dict[str, Any]) -> str:
-    """What came out, as a message.
+    """Report what came out, as a message.
 
     Args:
-        found: of `VideoAnalysis.summary`.
+        found: Of `VideoAnalysis.summary`.
     """
     count = len(found["faces"])
     if found["problem"]:

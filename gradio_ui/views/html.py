@@ -22,21 +22,36 @@ FaceDict = dict[str, Any]  # one element of Recognition.to_dicts()
 
 
 def data_url(mime: str, content: bytes) -> str:
-    """The content as a URL that carries it."""
+    """Give the content as a URL that carries it."""
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
 
 def picture(frame: np.ndarray, description: str) -> str:
-    """A picture with a button to save it.
+    """Show a picture with a button to save it.
 
     Args:
         frame: (h, w, 3) uint8 RGB.
-        description: what it shows, for those who cannot see it.
+        description: What it shows, for those who cannot see it.
     """
     return (
         f'<div class="fer-picture">{_img(frame, description)}'
         '<button type="button" class="fer-button">Save picture</button></div>'
     )
+
+
+def thumbnail(frame: np.ndarray, name: str, height: int = 96) -> str:
+    """Show a small copy of a picture under its name.
+
+    Args:
+        frame: (h, w, 3) uint8 RGB.
+        name: What it is called.
+        height: In pixels.
+    """
+    from PIL import Image
+
+    small = Image.fromarray(frame)
+    small.thumbnail((4 * height, height))
+    return _img(np.asarray(small), name)
 
 
 def _img(frame: np.ndarray, description: str) -> str:
@@ -48,12 +63,12 @@ def _img(frame: np.ndarray, description: str) -> str:
 
 
 def saliency(crop: np.ndarray, heat: np.ndarray, label: str) -> str:
-    """A face beside the map of what spoke for a label, with what that map does and does not show.
+    """Show a face beside the map of what raised a label's score, with what that map does and does not show.
 
     Args:
         crop: (h, w, 3) uint8 RGB.
-        heat: (h, w) float32 in 0-1; all 0 where nothing spoke for the label.
-        label: the expression that the map is of.
+        heat: (h, w) float32 in 0-1; all 0 where nothing raised its score.
+        label: The expression that the map is of.
     """
     if not heat.any():
         return message("info", f"No part of this face speaks for “{label}”", "Choose another expression.")
@@ -70,11 +85,11 @@ def saliency(crop: np.ndarray, heat: np.ndarray, label: str) -> str:
 
 
 def bars(probabilities: Mapping[str, float], title: str = "") -> str:
-    """A bar per label, the most probable first; plain text for a screen reader.
+    """Draw a bar per label, the most probable first; plain text for a screen reader.
 
     Args:
-        probabilities: label -> probability in 0-1.
-        title: heading above the bars.
+        probabilities: Label -> probability in 0-1.
+        title: Heading above the bars.
     """
     rows = "".join(
         f'<li><span class="fer-name">{escape(label)}</span>'
@@ -87,12 +102,12 @@ def bars(probabilities: Mapping[str, float], title: str = "") -> str:
 
 
 def message(kind: str, title: str, text: str = "") -> str:
-    """A short notice in the page.
+    """Show a short notice in the page.
 
     Args:
         kind: "info", "warning" or "error"; sets the colour only.
-        title: what happened.
-        text: what to do next.
+        title: What happened.
+        text: What to do next.
     """
     return (
         f'<div class="fer-message fer-{kind}" role="{"alert" if kind == "error" else "status"}">'
@@ -101,7 +116,7 @@ def message(kind: str, title: str, text: str = "") -> str:
 
 
 def table(faces: Sequence[FaceDict]) -> str:
-    """All faces, one row each: number, label, probability, box in pixels, the detector's confidence."""
+    """Tabulate all faces, one row each: number, label, probability, box in pixels, the detector's confidence."""
     head = "".join(
         f'<th scope="col">{name}</th>' for name in ("Face", "Expression", "Probability", "Box (px)", "Detector")
     )
@@ -117,7 +132,7 @@ def table(faces: Sequence[FaceDict]) -> str:
 
 
 def to_csv(faces: Sequence[FaceDict]) -> str:
-    """All faces as CSV (RFC 4180) with a header; one column per probability."""
+    """Write all faces as CSV (RFC 4180) with a header; one column per probability."""
     rows = [
         {
             "face": face["face"],
@@ -137,7 +152,7 @@ def to_csv(faces: Sequence[FaceDict]) -> str:
 
 
 def downloads(result: dict[str, Any]) -> str:
-    """Links that save the result as JSON and CSV."""
+    """Add links that save the result as JSON and CSV."""
     files = (
         ("JSON", "expressions.json", "application/json", json.dumps(result, indent=2)),
         ("CSV", "expressions.csv", "text/csv", to_csv(result["faces"])),

@@ -24,17 +24,17 @@ TEXT = "#808080"  # reads on light and dark
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds as m:ss."""
+    """Write a time as minutes and seconds, m:ss."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def progress(reached: float, duration: float | None, elapsed: float) -> str:
-    """How far the analysis is, and how long it will still take.
+    """Show how far the analysis is, and how long it will still take.
 
     Args:
-        reached: seconds of the video that are done.
-        duration: seconds of the whole video, None where the file does not say.
-        elapsed: seconds that the analysis has taken so far.
+        reached: Seconds of the video that are done.
+        duration: Seconds of the whole video, None where the file does not say.
+        elapsed: Seconds that the analysis has taken so far.
     """
     if not reached:
         return progress_bar("Reading the video", None)
@@ -46,7 +46,7 @@ def progress(reached: float, duration: float | None, elapsed: float) -> str:
 
 
 def progress_bar(text: str, share: float | None) -> str:
-    """A bar under a text, filled up to the share in 0-1, or moving where that is not known."""
+    """Draw a bar under a text, filled up to the share in 0-1, or moving where that is not known."""
     value = "" if share is None else f' value="{share:.3f}"'
     return (
         f'<div class="fer-message" role="status"><strong>{escape(text)}</strong>'
@@ -55,11 +55,11 @@ def progress_bar(text: str, share: float | None) -> str:
 
 
 def summary_html(found: Mapping[str, Any], moments: Mapping[str, Moment]) -> str:
-    """Shares of time, and the key moments with their pictures.
+    """Show the shares of time, and the key moments with their pictures.
 
     Args:
-        found: of `VideoAnalysis.summary`.
-        moments: of the same analysis.
+        found: Of `VideoAnalysis.summary`.
+        moments: Of the same analysis.
     """
     if found["dominant"] is None:
         return ""
@@ -85,11 +85,11 @@ def _jpeg_url(picture: np.ndarray) -> str:
 
 
 def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
-    """The smoothed probabilities over time, a panel per face.
+    """Plot the smoothed probabilities over time, a panel per face.
 
     Args:
         table: CSV file of `VideoAnalysis.run`.
-        found: of `VideoAnalysis.summary`.
+        found: Of `VideoAnalysis.summary`.
     """
     import pandas as pd
     from plotly.subplots import make_subplots

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, Tool
 from PIL import Image
 
-from tests.support.app_fixtures import FakeRecognizer, serve
+from gradio_ui.uploads import REFUSAL
+from tests.gradio_ui.test_api import sweep_all
 
 
 def ask(url: str, question: Callable[[ClientSession], Awaitable[Any]]) -> Any:
@@ -51,7 +52,7 @@ def test_the_endpoints_and_nothing_else_are_tools(tools: dict[str, Tool]) -> Non
     assert set(tools) == {"recognize", "recognize_batch", "recognize_video"}
 
 
-def test_every_tool_says_what_goes_in_and_what_comes_out(tools: dict[str, Tool]) -> None:
+def test_every_tool_documents_input_and_output(tools: dict[str, Tool]) -> None:
     for tool in tools.values():
         assert "apparent expression" in tool.description and "Returns: " in tool.description
         for name, argument in tool.inputSchema["properties"].items():
@@ -81,17 +82,20 @@ def test_an_error_is_told_as_it_is(url: str) -> None:
     assert result.isError and "no picture of a known format" in result.content[0].text
 
 
-def test_what_an_agent_sends_is_deleted(
-    fake: FakeRecognizer, gradio_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gradio_ui.demo.KEPT_MINUTES", 1 / 15)
+def test_what_an_agent_sends_is_deleted(url: str, gradio_files: Path, tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), "#123456").save(tmp_path / "mine.bmp")
     mine = "data:image/bmp;base64," + base64.b64encode((tmp_path / "mine.bmp").read_bytes()).decode()
-    for url in serve(fake):
-        call(url, "recognize", image=mine)
-        call(url, "recognize_batch", pictures=[mine])
-        assert list(gradio_files.rglob("*.bmp"))
-        deadline = time.monotonic() + 30
-        while list(gradio_files.rglob("*.bmp")):
-            assert time.monotonic() < deadline, "the picture is still there"
-            time.sleep(0.2)
+    call(url, "recognize", image=mine)
+    call(url, "recognize_batch", pictures=[mine])
+    assert list(gradio_files.rglob("*.bmp"))
+    sweep_all(gradio_files)
+    assert not list(gradio_files.rglob("*.bmp"))
+
+
+def test_an_agent_may_name_its_own_upload_only(url: str, portrait_file: Path) -> None:
+    with portrait_file.open("rb") as file:
+        path = httpx.post(f"{url}gradio_api/upload", files={"files": file}).json()[0]
+    assert not call(url, "recognize", image=f"{url}gradio_api/file={path}").isError
+    for foreign in ("http://127.0.0.1:1/portrait.jpg", f"{url}gradio_api/file={portrait_file}"):
+        result = call(url, "recognize", image=foreign)
+        assert result.isError and REFUSAL in result.content[0].text

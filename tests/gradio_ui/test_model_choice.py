@@ -71,7 +71,7 @@ def chosen(page: Any) -> str:
 
 
 @pytest.mark.browser
-def test_switches_with_a_visible_wait_and_for_this_session_only(offer: Offer, page: Any, portrait_file: Path) -> None:
+def test_choice_waits_visibly_for_its_session_only(offer: Offer, page: Any, portrait_file: Path) -> None:
     other = page.context.browser.new_page()
     for one in (page, other):
         one.goto(offer.url)
@@ -84,7 +84,7 @@ def test_switches_with_a_visible_wait_and_for_this_session_only(offer: Offer, pa
     other.get_by_label("The picture is one face").check()  # is answered meanwhile
     other.get_by_text("1 face found").wait_for()
     offer.go.set()
-    page.locator("#bars").get_by_text("HAPPY", exact=True).wait_for()  # the picture that lies there is looked at again
+    page.locator("#bars").get_by_text("HAPPY", exact=True).wait_for()  # the same picture is recognised again
     page.get_by_text("Loading me/loud@v1").wait_for(state="hidden")
 
     page.get_by_role("tab", name="About").click()
@@ -133,7 +133,7 @@ def test_camera_started_after_the_choice_uses_it(offer: Offer, page: Any) -> Non
 
 
 @pytest.mark.browser
-def test_failing_choice_says_why_and_keeps_what_was_served(offer: Offer, page: Any, portrait_file: Path) -> None:
+def test_failing_choice_keeps_the_served_model(offer: Offer, page: Any, portrait_file: Path) -> None:
     page.goto(offer.url)
     choose(page, "me/broken")
     alert = page.get_by_role("alert").filter(has_text="me/broken cannot be served")

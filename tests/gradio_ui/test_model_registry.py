@@ -1,4 +1,4 @@
-"""Models are loaded once each, when asked for, and a failure spoils nothing."""
+"""Models are loaded once each, when asked for, and a failure leaves the others."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from gradio_ui.recognition.errors import ImageError, SaliencyError
 from gradio_ui.recognition.image_io import read_image
 from gradio_ui.recognition.types import Faces, Recognition
 from gradio_ui.settings import Settings
+from gradio_ui.temp_files import TempFiles
 from tests.support.browser import free_port
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -87,10 +88,8 @@ def serve(recognizer: Any) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def gradio_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return the folder in which Gradio keeps uploads and outputs."""
-    folder = tmp_path_factory.mktemp("gradio")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(folder))
-        yield folder
+    with TempFiles(tmp_path_factory.mktemp("gradio")) as files:
+        yield files.uploads
 
 
 @pytest.fixture(scope="session")

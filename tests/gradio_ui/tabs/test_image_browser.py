@@ -45,7 +45,7 @@ def test_upload_shows_faces_bars_table_and_downloads(page: Any, url: str, portra
     assert Image.open(saved.value.path()).size == (512, 512)
 
 
-def test_another_face_is_chosen_from_the_list_and_by_a_click(page: Any, url: str, portrait_file: Path) -> None:
+def test_a_face_is_chosen_by_list_and_click(page: Any, url: str, portrait_file: Path) -> None:
     page.goto(url)
     upload(page, portrait_file)
     page.locator("#chosen-face input").click()
@@ -106,9 +106,7 @@ def test_an_example_is_one_click(page: Any, url: str) -> None:
     page.get_by_text("2 faces found").wait_for()
 
 
-def test_nothing_scrolls_sideways_on_a_phone_or_comes_from_elsewhere(
-    browser: Any, url: str, portrait_file: Path
-) -> None:
+def test_a_phone_scrolls_down_only_and_asks_no_host(browser: Any, url: str, portrait_file: Path) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
     asked: list[str] = []

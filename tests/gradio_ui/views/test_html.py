@@ -13,8 +13,9 @@ from PIL import Image
 from gradio_ui.recognition.palette import COLORS, text_color
 from gradio_ui.recognition.types import Recognition
 from gradio_ui.tabs.about import model_card
-from gradio_ui.tabs.image import as_result, example_pictures, face_bars
+from gradio_ui.tabs.image import as_result, face_bars
 from gradio_ui.views import html as charts
+from gradio_ui.views.examples import example_pictures
 from gradio_ui.views.face_labels import annotate, heat_overlay
 from tests.support.app_fixtures import FakeRecognizer
 
@@ -35,7 +36,7 @@ def test_annotate_draws_on_a_copy(two: Recognition) -> None:
 
 
 @pytest.mark.parametrize("shape", [(48, 48, 3), (20, 300, 3), (2000, 1500, 3)])
-def test_annotate_survives_boxes_at_and_beyond_the_edge(fake: FakeRecognizer, shape: tuple[int, ...]) -> None:
+def test_annotate_takes_boxes_beyond_the_edge(fake: FakeRecognizer, shape: tuple[int, ...]) -> None:
     frame = np.zeros(shape, np.uint8)
     recognition = fake(frame, whole_picture=True)
     recognition.faces.xyxy[0, :2] -= 30
@@ -59,7 +60,7 @@ def test_bars_are_sorted_and_escaped() -> None:
     assert html.index("75.0%") < html.index("25.0%")
 
 
-def test_the_heat_map_keeps_the_face_and_brightens_with_heat() -> None:
+def test_the_heat_map_brightens_over_the_face() -> None:
     crop = np.full((8, 11, 3), 128, np.uint8)
     crop[4:] = 40
     drawn = heat_overlay(crop, np.linspace(0, 1, 11, dtype=np.float32)[None].repeat(8, axis=0))
@@ -90,13 +91,15 @@ def test_csv_holds_every_probability(two: Recognition) -> None:
     assert sum(float(rows[0][label]) for label in two.labels) == pytest.approx(1)
 
 
-def test_examples_are_pictures(tmp_path: Path) -> None:
-    paths = example_pictures(tmp_path)
-    assert len(paths) >= 2
-    assert all(Image.open(path).size > (100, 100) for path in paths)
+def test_examples_are_pictures() -> None:
+    pictures = example_pictures()
+    assert len(pictures) >= 2
+    for name, frame in pictures.items():
+        assert frame.dtype == np.uint8 and min(frame.shape[:2]) > 100
+        assert f'alt="{name}"' in charts.thumbnail(frame, name)
 
 
-def test_card_loses_front_matter_and_keeps_its_own_pictures(tmp_path: Path) -> None:
+def test_card_loses_front_matter_keeps_its_images(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     Image.new("RGB", (4, 4)).save(folder / "curve.png")

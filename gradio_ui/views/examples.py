@@ -1,0 +1,25 @@
+"""The example pictures, made from what scikit-image carries: a NASA portrait (public domain) and a cat (CC0)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+
+@cache
+def example_pictures() -> dict[str, np.ndarray]:
+    """Make the examples: name -> (h, w, 3) uint8 RGB, shared by all callers."""
+    from PIL import Image
+    from skimage import data
+
+    portrait = Image.fromarray(data.astronaut())
+    head = portrait.crop((110, 0, 350, 300))
+    pair = Image.new("RGB", (480, 300))
+    pair.paste(head, (0, 0))
+    pair.paste(head.transpose(Image.Transpose.FLIP_LEFT_RIGHT).rotate(8, Image.Resampling.BICUBIC), (240, 0))
+    return {
+        "A portrait": np.asarray(portrait),
+        "Two faces": np.asarray(pair),
+        "A cat": np.asarray(Image.fromarray(data.chelsea())),
+    }
