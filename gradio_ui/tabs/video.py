@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import gradio as gr
 
 from gradio_ui.arguments import number
+from gradio_ui.listeners import abandonment
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.video import SUFFIXES
