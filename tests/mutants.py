@@ -2,7 +2,7 @@
 
     make mutants [AREA="gradio_ui/recognition/crop.py training/evaluation"]
 
-Copies the repository into build/mutants, lets mutmut plant faults in the area one at a time, runs the tests that mirror
+Copies the repository into build/mutants, lets mutmut plant faults in the area one at a time, runs the tests mirroring
 the area and reach the fault, and prints the share that they noticed and every fault that survived. What was found out
 before is kept as long as the function has not changed, so that a run can be interrupted.
 """
@@ -68,11 +68,10 @@ def configure(scratch: Path, areas: list[str]) -> None:
         "pytest_add_cli_args_test_selection": sorted({tests_of(area) for area in areas}),
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-m", "not slow and not browser"],
     }
+    settings |= {"process_isolation": "forkserver", "on_dependency_change": "rerun"}
     lines = [f"{name} = {value!r}" for name, value in settings.items()]
     plain = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    text = "\n".join(
-        [plain, "[tool.mutmut]", *lines, 'process_isolation = "forkserver"', 'on_dependency_change = "rerun"', ""]
-    )
+    text = "\n".join([plain, "[tool.mutmut]", *lines, ""])
     (scratch / "pyproject.toml").write_text(text, encoding="utf-8")
 
 
