@@ -2,7 +2,7 @@
 
     make mutants [AREA="gradio_ui/recognition/crop.py training/evaluation"]
 
-Copies the repository to build/mutants, lets mutmut plant faults in the area one at a time, runs the tests that mirror
+Copies the repository into build/mutants, lets mutmut plant faults in the area one at a time, runs the tests mirroring
 the area and reach the fault, and prints the share that they noticed and every fault that survived. What was found out
 before is kept as long as the function has not changed, so that a run can be interrupted.
 """
@@ -18,7 +18,6 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRATCH = ROOT / "build" / "mutants"
 AREAS = (
     "gradio_ui/recognition",
     "training/data",
@@ -30,18 +29,18 @@ AREAS = (
 NOT_MUTATED = ("raise ", "logger.", "warnings.")
 
 
-def copy_sources() -> None:
-    """Bring build/mutants to the state of the working tree; mutmut's own folder in it stays."""
+def copy_sources(scratch: Path) -> None:
+    """Bring the scratch folder to the state of the working tree; mutmut's own folder in it stays."""
     listed = subprocess.run(
         ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
     )
     wanted = {name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()}
-    for old in SCRATCH.rglob("*"):
-        inside = old.relative_to(SCRATCH)
+    for old in scratch.rglob("*"):
+        inside = old.relative_to(scratch)
         if inside.parts[0] != "mutants" and old.is_file() and inside.as_posix() not in wanted:
             old.unlink()
     for name in wanted:
-        source, target = ROOT / name, SCRATCH / name
+        source, target = ROOT / name, scratch / name
         if not target.exists() or source.stat().st_mtime > target.stat().st_mtime:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
@@ -57,10 +56,10 @@ def tests_of(area: str) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def configure(areas: list[str]) -> None:
+def configure(scratch: Path, areas: list[str]) -> None:
     """Add mutmut's settings to the copy's pyproject.toml."""
     patterns = [area if area.endswith(".py") else f"{area.rstrip('/')}/*" for area in areas]
-    rest = [path.name for path in SCRATCH.iterdir() if path.name not in ("gradio_ui", "training", "mutants", ".git")]
+    rest = [path.name for path in scratch.iterdir() if path.name not in ("gradio_ui", "training", "mutants", ".git")]
     settings = {
         "source_paths": ["gradio_ui", "training"],
         "only_mutate": patterns,
@@ -69,16 +68,17 @@ def configure(areas: list[str]) -> None:
         "pytest_add_cli_args_test_selection": sorted({tests_of(area) for area in areas}),
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-m", "not slow and not browser"],
     }
+    settings |= {"process_isolation": "forkserver", "on_dependency_change": "rerun"}
     lines = [f"{name} = {value!r}" for name, value in settings.items()]
     plain = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    text = "\n".join([plain, "[tool.mutmut]", *lines, 'process_isolation = "forkserver"', ""])
-    (SCRATCH / "pyproject.toml").write_text(text, encoding="utf-8")
+    text = "\n".join([plain, "[tool.mutmut]", *lines, ""])
+    (scratch / "pyproject.toml").write_text(text, encoding="utf-8")
 
 
-def mutmut(*arguments: str, quiet: bool = False) -> subprocess.CompletedProcess[str]:
+def mutmut(scratch: Path, *arguments: str, quiet: bool = False) -> subprocess.CompletedProcess[str]:
     environ = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "mutmut", *arguments], cwd=SCRATCH, env=environ, text=True, capture_output=quiet
+        [sys.executable, "-m", "mutmut", *arguments], cwd=scratch, env=environ, text=True, capture_output=quiet
     )
 
 
@@ -90,16 +90,20 @@ def main() -> None:
     areas = [area for area in options.areas if (ROOT / area).exists()]
     if not areas:
         sys.exit(f"error: expected folders or modules of this repository, got {' '.join(options.areas)}")
-    copy_sources()
-    configure(areas)
-    if mutmut("run", "--max-children", str(options.jobs)).returncode:
+    # A folder for each choice of areas, as mutmut keeps which tests reach which function.
+    scratch = ROOT / "build" / "mutants" / "+".join(areas).replace("/", "-")
+    copy_sources(scratch)
+    configure(scratch, areas)
+    if mutmut(scratch, "run", "--max-children", str(options.jobs)).returncode:
         sys.exit("error: mutmut did not finish; see its message above")
-    results = [line.split(": ") for line in mutmut("results", "--all", "true", quiet=True).stdout.split("\n") if line]
+    results = [
+        line.split(": ") for line in mutmut(scratch, "results", "--all", "true", quiet=True).stdout.split("\n") if line
+    ]
     counts = Counter(state.strip() for _, state in results)
     for name, state in results:
         if state.strip() not in ("killed", "timeout", "skipped"):
             print(f"\n{state.strip()}: {name.strip()}")
-            print(mutmut("show", name.strip(), quiet=True).stdout)
+            print(mutmut(scratch, "show", name.strip(), quiet=True).stdout)
     noticed = counts["killed"] + counts["timeout"]
     total = noticed + counts["survived"] + counts["no tests"]
     print(f"{noticed} of {total} faults noticed ({noticed / max(1, total):.0%}); {dict(counts)}")

@@ -142,12 +142,12 @@ def own_imports() -> Iterator[tuple[str, str]]:
 
 
 def test_imports_run_one_way() -> None:
-    wrong = [
+    wrong = {
         f"{module} imports {other}"
         for module, other in own_imports()
         if area_of(other) != area_of(module) and area_of(other) not in MAY_IMPORT[area_of(module)]
-    ]
-    assert not wrong, "\n".join(wrong)
+    }
+    assert not wrong, "\n".join(sorted(wrong))
 
 
 @pytest.mark.parametrize("area", APART)
