@@ -1,4 +1,4 @@
-"""The README is true: its figures are the reports', its commands and settings exist, its front matter is a Space's."""
+"""The README is true: its results are the reports', its commands and settings exist, its front matter is a Space's."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import yaml
 
 from gradio_ui.settings import parse_settings
 from training.errors import ReportError
-from training.reporting.readme import BEGIN, END, render_figures, with_block
+from training.reporting.readme import BEGIN, END, render_results, with_block
 
 
 @pytest.fixture(scope="module")
@@ -17,18 +17,18 @@ def readme(root: Path) -> str:
     return (root / "README.md").read_text(encoding="utf-8")
 
 
-def test_figures_are_those_of_the_reports(readme: str, root: Path) -> None:
+def test_results_are_those_of_the_reports(readme: str, root: Path) -> None:
     block = readme.partition(BEGIN)[2].partition(END)[0].strip()
-    assert block == render_figures(root / "model_card")
+    assert block == render_results(root / "model_card")
 
 
-def test_another_report_gives_other_figures(root: Path, tmp_path: Path) -> None:
+def test_another_report_gives_other_results(root: Path, tmp_path: Path) -> None:
     report = json.loads((root / "model_card/fer2013/report.json").read_text(encoding="utf-8"))
     report["results"][0]["metrics"]["accuracy"] = 0.123456
     (tmp_path / "fer2013").mkdir()
     (tmp_path / "fer2013/report.json").write_text(json.dumps(report))
-    assert "0.123 (" in render_figures(tmp_path)
-    assert "0.123 (" not in render_figures(root / "model_card")
+    assert "0.123 (" in render_results(tmp_path)
+    assert "0.123 (" not in render_results(root / "model_card")
 
 
 def test_only_the_block_is_replaced() -> None:
@@ -39,7 +39,7 @@ def test_missing_markers_or_reports_are_said(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="markers"):
         with_block("no block here", "x")
     with pytest.raises(ReportError, match=r"report\.json"):
-        render_figures(tmp_path)
+        render_results(tmp_path)
 
 
 def test_front_matter_is_a_spaces(readme: str, root: Path) -> None:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
-from pydantic.dataclasses import dataclass as checked_dataclass
 from scipy.special import softmax
 from transformers import (
     AutoConfig,
@@ -38,11 +37,9 @@ from training.data.load import load_fer
 from training.errors import CompareError, EvaluationError, LabelError, command
 from training.evaluate import score, split_info
 from training.evaluation.predictions import head_of, labels_of, predict, references, shared_outputs
-from training.evaluation.results import CONFIG, Count, Intervals, Metrics, Positive, Share
 from training.network.build import load_model
-from training.reporting.report import Environment, SplitInfo, library_versions, write_json
-
-SHOWN = ("accuracy", "nll", "ece")
+from training.reporting.comparison import Compared, Comparison, format_comparison, mcnemar
+from training.reporting.report import Environment, library_versions, write_json
 
 
 @dataclass
@@ -62,7 +59,7 @@ class CompareArguments:
 
 
 class OnnxClassifier(torch.nn.Module):
-    """An ONNX file that answers as a transformers classifier does, on the CPU.
+    """An ONNX file with the interface of a transformers classifier, on the CPU.
 
     Args:
         path: takes (n, 3, H, W) float32, gives (n, C) logits.
@@ -120,73 +117,6 @@ class Contender:
     weights_bytes: int
 
 
-@checked_dataclass(frozen=True, config=CONFIG)
-class McNemar:
-    """Exact two-sided McNemar test of two models on the same images (McNemar 1947).
-
-    Attributes:
-        only_first: number of images that the first model alone classifies correctly.
-        only_this: number of images that this model alone classifies correctly.
-        p_value: 0-1, of the binomial test of equal odds on those; not adjusted for the number of models compared.
-    """
-
-    only_first: Count
-    only_this: Count
-    p_value: Share
-
-
-@checked_dataclass(frozen=True, config=CONFIG)
-class Compared:
-    """A model among those compared.
-
-    Attributes:
-        name: as it was asked for.
-        revision: the commit on the Hub; None for a folder or file.
-        device: of torch.
-        parameters: number of learnt values.
-        weights_bytes: size of the files that hold them.
-        images_per_second: from stored image to logits, after a warm-up.
-        metrics: on the shared labels.
-        intervals: 95 %, bootstrap.
-        against_first: test against the first model; None for the first.
-    """
-
-    name: str
-    revision: str | None
-    device: str
-    parameters: Count
-    weights_bytes: Count
-    images_per_second: Positive
-    metrics: Metrics
-    intervals: Intervals
-    against_first: McNemar | None
-
-
-@checked_dataclass(frozen=True, config=CONFIG)
-class Comparison:
-    """Several models on the same images; this is what comparison.json holds.
-
-    Attributes:
-        dataset: what was measured on.
-        split: of the dataset.
-        head: "fer2013" or "ferplus".
-        labels: those that all models and the dataset share.
-        images: number of images.
-        warnings: what was left out, a sentence each.
-        models: in the order asked for.
-        environment: library versions and the device of the first model.
-    """
-
-    dataset: SplitInfo
-    split: str
-    head: str
-    labels: list[str]
-    images: Count
-    warnings: list[str]
-    models: list[Compared]
-    environment: Environment
-
-
 def open_contender(spec: str, head: str = "fer2013") -> Contender:
     """Load a model.
 
@@ -222,20 +152,6 @@ def open_contender(spec: str, head: str = "fer2013") -> Contender:
         raise CompareError(f"{spec}: {error}") from None
     size = sum(file.stat().st_size for file in files)
     return Contender(spec, revision, model, image_processor, labels, parameters, size)
-
-
-def mcnemar(first: np.ndarray, other: np.ndarray) -> McNemar:
-    """Test whether two models differ in accuracy; only images that one of them alone has right say anything.
-
-    Args:
-        first, other: (n,) bool, which images each classifies correctly.
-    """
-    from scipy.stats import binomtest
-
-    only_first, only_other = int((first & ~other).sum()), int((other & ~first).sum())
-    discordant = only_first + only_other
-    p_value = float(binomtest(only_other, discordant).pvalue) if discordant else 1.0
-    return McNemar(only_first=only_first, only_this=only_other, p_value=p_value)
 
 
 def shared_labels(contenders: Sequence[Contender], split: Dataset, head: str) -> tuple[list[str], list[str]]:
@@ -325,27 +241,6 @@ def compare(
         models=models,
         environment=Environment(versions=library_versions(), device=models[0].device),
     )
-
-
-def format_comparison(comparison: Comparison) -> str:
-    """Format a comparison for a terminal."""
-    width = max(len(model.name) for model in comparison.models)
-    titles = "".join(f"  {name:<23}" for name in SHOWN)
-    lines = [f"{'model':<{width}}{titles}{'p':>8}{'images/s':>12}{'MB':>8}{'parameters':>12}"]
-    for model in comparison.models:
-        shown = [(getattr(model.metrics, name), *getattr(model.intervals, name)) for name in SHOWN]
-        cells = [f"  {value:.4f} [{low:.4f}, {high:.4f}]" for value, low, high in shown]
-        p_value = f"{model.against_first.p_value:.2g}" if model.against_first else "-"
-        lines.append(
-            f"{model.name:<{width}}{''.join(f'{cell:<25}' for cell in cells)}{p_value:>8}"
-            f"{model.images_per_second:>12,.0f}{model.weights_bytes / 1e6:>8.1f}{model.parameters:>12,}"
-        )
-    lines += [
-        "",
-        f"{comparison.images} images of {', '.join(comparison.labels)}; 95 % bootstrap intervals; "
-        "p: exact McNemar test against the first.",
-    ]
-    return "\n".join(lines + [f"warning: {message}" for message in comparison.warnings])
 
 
 @command

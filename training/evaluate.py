@@ -1,8 +1,9 @@
-"""Measure a run folder, a packaged model or a Hub model on any dataset the loader reads: `report.json` and figures.
+"""Evaluate a run folder, a package or a Hub model on any dataset that the loader reads: `report.json` and figures.
 
     python -m training.evaluate model_card/fer2013 --dataset fer2013.csv --split validation --flip_tta --robustness
 
-The report collects what was measured in turn; `--galleries FOLDER` shows the pictures behind it, for your eyes only.
+The report collects the results of successive calls. `--galleries FOLDER` draws the images behind them, which must not
+be published.
 """
 
 from __future__ import annotations
@@ -20,28 +21,29 @@ from datasets import DatasetDict, concatenate_datasets
 from scipy.special import softmax
 from transformers import BaseImageProcessor, HfArgumentParser, PreTrainedModel
 
-from training.data.labels import VOTES, canonical_label
+from gradio_ui.recognition.hub import resolve_model
+from training.data.labels import canonical_label
 from training.data.load import duplicates_of, load_fer, provenance
 from training.errors import LabelError, command
 from training.evaluation.bootstrap import bootstrap_intervals, ece_biases
 from training.evaluation.calibration import Scaling
 from training.evaluation.metrics import compute, vote_cross_entropy, vote_entropy
-from training.evaluation.predictions import Predictions, classify, head_of, labels_of
-from training.evaluation.results import FigureRecord, Intervals, Metrics
+from training.evaluation.predictions import Predictions, classify, head_of, labels_of, votes_of
+from training.evaluation.results import FigureRecord, Intervals, Metrics, Robustness
 from training.evaluation.robustness import robustness
 from training.evaluation.subgroups import format_groups, read_columns, subgroups_of
-from training.files import sha256_of
+from training.network.build import load_model
 from training.reporting.curves import curves, read_log
 from training.reporting.figures import draw_figures, robustness_figure
 from training.reporting.galleries import check_unpublished, write_galleries
 from training.reporting.plot_style import write_figures
+from training.reporting.provenance import describe_model, split_info
 from training.reporting.report import (
+    REPORT_FILE,
     Counts,
     Environment,
-    ModelInfo,
     Report,
     Result,
-    SplitInfo,
     Subset,
     Tta,
     check_same_images,
@@ -59,29 +61,29 @@ class EvaluateArguments:
     dataset: str = field(metadata={"help": "CSV, folder or Hub id, see training.data.load."})
     split: str = field(
         default="validation",
-        metadata={"help": "train, validation or test; all: the whole dataset, for one the model has not learnt from."},
+        metadata={"help": "train, validation or test; all: the whole of a dataset not trained on."},
     )
     head: str | None = field(
         default=None,
         metadata={"help": "fer2013, or ferplus for majority votes and contempt; default: what the package is for."},
     )
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv, the votes of the same rows."})
-    flip_tta: bool = field(default=False, metadata={"help": "Also average with the mirrored picture."})
+    flip_tta: bool = field(default=False, metadata={"help": "Also measure the mean over image and mirror image."})
     group_by: list[str] = field(
         default_factory=list, metadata={"help": "Columns of metadata, such as gender age country: metrics by group."}
     )
     skip_bad_rows: bool = field(default=False, metadata={"help": "Leave out unusable rows instead of stopping."})
-    batch_size: int = field(default=64, metadata={"help": "Pictures per forward pass."})
+    batch_size: int = field(default=64, metadata={"help": "Images per forward pass."})
     output: str | None = field(default=None, metadata={"help": "Report file; default: report.json in the model."})
     figures: str | None = field(default=None, metadata={"help": "Their folder; default: figures/ beside the report."})
     galleries: str | None = field(
-        default=None, metadata={"help": "Folder for pictures of hits, misses and near-ties; not to be published."}
+        default=None, metadata={"help": "Folder for images of hits, misses and near-ties; not to be published."}
     )
     robustness: bool = field(
-        default=False, metadata={"help": "Also measure on spoilt pictures; takes 32 times as long."}
+        default=False, metadata={"help": "Also measure under 8 corruptions at 4 severities; takes 32 times as long."}
     )
     robustness_pictures: int | None = field(
-        default=None, metadata={"help": "Only so many, drawn at random; for --robustness."}
+        default=None, metadata={"help": "Number of images for --robustness, drawn at random; default: all."}
     )
 
 
@@ -151,14 +153,6 @@ def measure(predictions: Predictions, data: DatasetDict, *, split: str, head: st
     return results
 
 
-def votes_of(predictions: Predictions, head: str) -> np.ndarray | None:
-    """(n, C) FER+ votes of the pictures, where those are the reference; None elsewhere."""
-    if head != "ferplus" or "votes" not in predictions.pictures.column_names:
-        return None
-    columns = [VOTES.index(canonical_label(label)) for label in predictions.labels]
-    return np.asarray(predictions.pictures["votes"][:], np.float64)[:, columns]
-
-
 def evaluate_model(
     model: PreTrainedModel,
     image_processor: BaseImageProcessor,
@@ -174,19 +168,19 @@ def evaluate_model(
     Args:
         model: with one head, taking what `image_processor` gives.
         image_processor: the one saved with it.
-        data: from `load_fer`; where it has `train`, the subset without pictures seen there is measured too.
+        data: from `load_fer`; where it has `train`, the subset without images seen there is measured too.
         split: which split.
         head: "fer2013", or "ferplus" to measure against the majority of the votes.
-        flip_tta: also measure the mean of picture and mirror image.
-        batch_size: pictures per forward pass.
+        flip_tta: also measure the mean over image and mirror image.
+        batch_size: images per forward pass.
 
     Returns:
         The `results` of a report, the benchmark itself first.
 
     Raises:
-        EvaluationError: if there is no such split or nothing in it the model knows.
-        LabelError: if the model has a label that is no expression.
-        MetricError: if the model gives NaN.
+        EvaluationError: there is no such split, or no image in it has a label that the model knows.
+        LabelError: the model has a label that is no expression.
+        MetricError: the model gives NaN.
     """
     predictions = classify(
         model, image_processor, data, split=split, head=head, flip_tta=flip_tta, batch_size=batch_size
@@ -218,28 +212,9 @@ def draw(
 
 
 def scaling_of(model: PreTrainedModel, labels: Sequence[str]) -> Scaling | None:
-    """How the logits of these labels were calibrated at packaging, or None where they were not."""
+    """Return how the logits of these labels were calibrated at packaging; None where they were not."""
     found = getattr(model.config, "calibration", None)
     return Scaling(*(np.array([found[key][x] for x in labels]) for key in ("temperature", "bias"))) if found else None
-
-
-def split_info(data: DatasetDict, split: str, head: str) -> SplitInfo:
-    """Describe the exact data of one split, and what its images are measured against."""
-    whole = provenance(data)
-    reference = "FER+ majority" if head == "ferplus" and "votes" in data[split].column_names else "label"
-    return SplitInfo(**whole | {"reference": reference} | {key: whole[key][split] for key in ("fingerprint", "rows")})
-
-
-def describe_model(model: PreTrainedModel, weights: Path, name: str, revision: str | None = None) -> ModelInfo:
-    """Describe which weights a report is about, down to the checksum of their file."""
-    return ModelInfo(
-        name=name,
-        revision=revision,
-        architecture=type(model).__name__,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        weights_sha256=sha256_of(weights),
-        weights_bytes=weights.stat().st_size,
-    )
 
 
 def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[Report, Path]:
@@ -254,64 +229,75 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[Report, Path]:
 
     Raises:
         EvaluationError, LabelError, MetricError: see `evaluate_model`.
-        SubgroupError: if the dataset lacks a column of `group_by`.
-        DataError: if the dataset cannot be read.
-        RecognitionError: if the model is not found.
-        ReportError: if the report holds results of the same split of another dataset, or against other labels.
-        SurgeryError: if it has no such head.
+        SubgroupError: the dataset lacks a column of `group_by`.
+        DataError: the dataset cannot be read.
+        RecognitionError: the model is not found.
+        ReportError: the report holds results of the same split of another dataset, or against other labels.
+        SurgeryError: the model has no such head.
     """
-    from gradio_ui.recognition.hub import resolve_model
-    from training.network.build import load_model
-
     if arguments.galleries:
         check_unpublished(Path(arguments.galleries))
     source = resolve_model(spec)
     folder = Path(source.folder)
-    model, image_processor = load_model(folder, arguments.head or "fer2013")
-    head = arguments.head or head_of(model)
-    for label in labels_of(model):
-        try:
-            canonical_label(label)
-        except LabelError as error:
-            raise LabelError(f"{spec}: id2label in its config.json: {error}") from None
-    model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+    model, image_processor = _load_model(spec, folder, arguments.head or "fer2013")
+    where: Any = {"split": arguments.split, "head": arguments.head or head_of(model)}
     data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
     if arguments.split == "all":
         data = DatasetDict(all=concatenate_datasets(list(data.values())))
-    where: Any = {"split": arguments.split, "head": head}
     read_columns(next(iter(data.values())), arguments.group_by)  # refused before the long work
-    local = Path(spec).is_dir()
-    output = Path(arguments.output or (folder / "report.json" if local else "report.json"))
+    output = Path(arguments.output or (folder / REPORT_FILE if Path(spec).is_dir() else REPORT_FILE))
     if arguments.split in data:
         check_same_images(output, **where, dataset=split_info(data, **where))
     predictions = classify(
         model, image_processor, data, **where, flip_tta=arguments.flip_tta, batch_size=arguments.batch_size
     )
     first, *others = measure(predictions, data, **where)
-    figures = Path(arguments.figures or output.parent / "figures")
-    report = Report(
-        model=describe_model(model, folder / "model.safetensors", str(source.model_id), source.revision),
-        results=[
-            replace(
-                first,
-                subgroups=subgroups_of(predictions, arguments.group_by) if arguments.group_by else None,
-                figures=draw(predictions, first, model, figures, output.parent),
-            ),
-            *others,
-        ],
-        environment=Environment(versions=library_versions(), device=str(model.device)),
-    )
-    if log_history := read_log(folder):
-        write_figures([curves(log_history, head)], figures, output.parent)
+    if arguments.group_by:
+        first = replace(first, subgroups=subgroups_of(predictions, arguments.group_by))
+    measured: Robustness | None = None
     if arguments.robustness:
         measured = robustness(model, image_processor, predictions, count=arguments.robustness_pictures, **where)
-        plots = write_figures([robustness_figure(measured)], figures, output.parent)
-        report = replace(report, robustness=replace(measured, figures=plots))
+    report = Report(
+        model=describe_model(model, folder / "model.safetensors", str(source.model_id), source.revision),
+        results=[first, *others],
+        environment=Environment(versions=library_versions(), device=str(model.device)),
+        robustness=measured,
+    )
+    figures = Path(arguments.figures or output.parent / "figures")
+    report = _with_figures(report, predictions, model, figures, output.parent)
+    if log_history := read_log(folder):
+        write_figures([curves(log_history, where["head"])], figures, output.parent)
     if arguments.galleries:
         write_galleries(predictions, Path(arguments.galleries))
     merged = Report.load(output).merged_with(report) if output.exists() else report
+    if figures.is_relative_to(output.parent):
+        merged = merged.with_files(output.parent, (path for path in figures.rglob("*") if path.is_file()))
     merged.save(output)
     return report, output
+
+
+def _load_model(spec: str, folder: Path, head: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """Load a model onto its device, or raise `LabelError` where one of its labels is no expression."""
+    model, image_processor = load_model(folder, head)
+    for label in labels_of(model):
+        try:
+            canonical_label(label)
+        except LabelError as error:
+            raise LabelError(f"{spec}: id2label in its config.json: {error}") from None
+    model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+    return model, image_processor
+
+
+def _with_figures(
+    report: Report, predictions: Predictions, model: PreTrainedModel, folder: Path, root: Path
+) -> Report:
+    """Draw the figures of the first result and of the corruptions, and return the report that names them."""
+    first, *others = report.results
+    results = [replace(first, figures=draw(predictions, first, model, folder, root)), *others]
+    if report.robustness is None:
+        return replace(report, results=results)
+    figures = write_figures([robustness_figure(report.robustness)], folder, root)
+    return replace(report, results=results, robustness=replace(report.robustness, figures=figures))
 
 
 @command

@@ -163,14 +163,14 @@ def test_onnx_files_appear_on_the_card(report):
     assert "Size and speed" not in render_card(report)
 
 
-def test_widget_has_a_picture_of_the_package_and_its_answer(packaged, report):
+def test_widget_has_an_image_and_its_scores(packaged, report):
     (entry,) = ModelCard.load(packaged / "README.md").data.widget
     assert (packaged / entry["src"]).is_file() and "public domain" in entry["example_title"]
     assert {output["label"] for output in entry["output"]} == set(report.results[0].labels)
     assert sum(output["score"] for output in entry["output"]) == pytest.approx(1, abs=1e-3)
 
 
-def test_base_model_is_named_only_where_it_is_on_the_hub(report):
+def test_base_model_is_named_only_if_on_the_hub(report):
     for name, expected in (("google/vit-base-patch16-224-in21k", "google/vit-base-patch16-224-in21k"), (None, None)):
         changed = replace(report, training=replace(report.training, base_model=name))
         assert ModelCard(render_card(changed)).data.base_model == expected

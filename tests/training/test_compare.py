@@ -6,12 +6,13 @@ import torch
 from pydantic import TypeAdapter
 
 from tests.support.tiny_run import make_run
-from training.compare import Comparison, McNemar, compare, main, mcnemar, open_contender
+from training.compare import compare, main, open_contender
 from training.data.labels import EMOTIONS
 from training.data.load import load_fer
 from training.errors import CompareError
 from training.evaluate import evaluate_model
 from training.network.build import load_model
+from training.reporting.comparison import Comparison, McNemar, mcnemar
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from training.data.load import load_fer
 from training.errors import EvaluationError, ReportError
 from training.evaluate import EvaluateArguments, evaluate, evaluate_model, main
 from training.evaluation.predictions import predict
+from training.files import sha256_of
 from training.network.build import load_model
 from training.reporting.report import Report
 
@@ -107,7 +108,7 @@ def test_flip_averages_picture_and_mirror_image(loaded, tiny_csv):
     assert flip.metrics.nll == pytest.approx(-np.log(softmax(logits, axis=-1).mean(axis=0)[np.arange(14), y]).mean())
 
 
-def test_pictures_seen_in_train_are_left_out_of_the_subset(loaded, csv_rows, tmp_path):
+def test_images_seen_in_train_are_left_out(loaded, csv_rows, tmp_path):
     train = next(row for row in csv_rows if row[2] == USAGES["train"])
     path = write_csv(tmp_path / "fer2013.csv", [*csv_rows, [*train[:2], USAGES["validation"]]])
     whole, unseen = evaluate_model(*loaded, load_fer(path), split="validation")
@@ -115,7 +116,7 @@ def test_pictures_seen_in_train_are_left_out_of_the_subset(loaded, csv_rows, tmp
     assert (whole.counts.images, unseen.counts.images) == (15, 14)
 
 
-def test_ferplus_head_is_measured_against_majority_votes(run, csv_rows, tiny_csv, tiny_votes, tmp_path):
+def test_ferplus_head_is_measured_against_the_votes(run, csv_rows, tiny_csv, tiny_votes, tmp_path):
     lines = tiny_votes.read_text().splitlines()
     undecided = next(i for i, line in enumerate(lines) if line.startswith(USAGES["validation"]))
     lines[undecided] = f"{USAGES['validation']},fer.png,3,3,3,0,0,0,0,0,1,0"
@@ -138,7 +139,7 @@ def test_unknown_class_of_the_data_is_named(loaded, tiny_people):
     assert f"{count} images of contempt left out: the model has no such label" in result.warnings
 
 
-def test_dropped_rows_and_missing_votes_are_told(run, csv_rows, tmp_path):
+def test_dropped_rows_and_missing_votes_are_warned_of(run, csv_rows, tmp_path):
     bad = [9, csv_rows[0][1], USAGES["validation"]]
     data = load_fer(write_csv(tmp_path / "fer2013.csv", [*csv_rows, bad]), skip_bad_rows=True)
     result = evaluate_model(*load_model(run, "ferplus"), data, split="validation", head="ferplus")[0]
@@ -161,7 +162,7 @@ def test_report_collects_splits_of_the_same_weights(folder, tiny_csv, undrawn):
     assert {r.split for r in Report.load(folder / "report.json").results} == {"test"}
 
 
-def test_results_on_other_pictures_need_a_report_of_their_own(folder, tiny_csv, csv_rows, tmp_path, undrawn):
+def test_results_on_other_images_are_not_mixed_in(folder, tiny_csv, csv_rows, tmp_path, undrawn):
     main([str(folder), "--dataset", str(tiny_csv), "--split", "validation"])
     before = (folder / "report.json").read_bytes()
     other = write_csv(tmp_path / "other.csv", [row for row in csv_rows if row[2] != "PublicTest" or row[0] < 6])
@@ -178,6 +179,26 @@ def test_robustness_survives_the_next_evaluation(folder, tiny_csv, undrawn):
     assert report.robustness.images == 3 and len(report.robustness.rows) == 32
     assert (folder / report.robustness.figures[0].file).exists()
     assert report.find(head="fer2013", split="test") and report.find(head="fer2013", split="validation")
+
+
+def test_checksums_follow_the_figures(folder, tiny_csv, monkeypatch):
+    def draw(predictions, result, model, figures, root):
+        figures.mkdir(exist_ok=True)
+        (figures / "a.png").write_text("redrawn")
+        return []
+
+    monkeypatch.setattr(module, "draw", draw)
+    arguments = EvaluateArguments(dataset=str(tiny_csv), split="test")
+    evaluate(str(folder), arguments)
+    assert Report.load(folder / "report.json").files == {}  # no package, no checksums
+    (folder / "figures" / "a.png").write_text("old")
+    Report.load(folder / "report.json").with_files(folder).save(folder / "report.json")
+    before = Report.load(folder / "report.json").files
+    (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    evaluate(str(folder), arguments)
+    after = Report.load(folder / "report.json").files
+    assert after["figures/a.png"] == sha256_of(folder / "figures" / "a.png") != before["figures/a.png"]
+    assert after == before | {"figures/a.png": after["figures/a.png"]}  # what else changed stays noticeable
 
 
 def test_run_folder_gets_its_curves(run, tiny_csv, tmp_path, undrawn):
@@ -213,7 +234,7 @@ def test_unknown_report_schema_is_refused(tmp_path):
         Report.load(tmp_path / "report.json")
 
 
-def test_colour_pictures_of_any_size_are_read_as_pipeline_reads_them(folder, tmp_path):
+def test_color_images_are_read_as_pipeline_does(folder, tmp_path):
     for label, name in enumerate(EMOTIONS):
         for index, split in enumerate(("train", "train", "test")):
             path = tmp_path / "set" / split / name / f"{USAGES['test']}_{index}.png"

@@ -1,6 +1,6 @@
-"""A model over the pictures of a split: its logits, and what each picture should be called.
+"""Predictions of a model on a split: logits, and the reference of each image.
 
-Pictures go through the saved image processor and nothing else, so the pixels are those of `pipeline` and of the app.
+Images go through the saved image processor and nothing else, so the pixels are those of `pipeline` and of the app.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, PreTrainedModel
 from transformers.image_utils import load_image
 
-from training.data.labels import FERPLUS_EMOTIONS, canonical_label, majority_label
+from training.data.labels import FERPLUS_EMOTIONS, VOTES, canonical_label, majority_label
 from training.errors import EvaluationError
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of the pictures of a split.
+    """Logits and references of the images of a split.
 
     Attributes:
         labels: the C names that model and dataset share, in the order of the model's outputs.
-        pictures: n rows of the split, those with a label the model knows.
+        pictures: n rows of the split, those with a label that the model knows.
         references: (n,) int64, indices into `labels`.
-        logits: (views, n, C) float64; a second view is the mirrored picture.
-        left_out: a message for each reason to leave pictures out.
-        seconds: what reading and classifying took.
+        logits: (views, n, C) float64; a second view is the mirror image.
+        left_out: a message for each reason to leave images out.
+        seconds: duration of reading and classifying.
     """
 
     labels: list[str]
@@ -50,14 +50,14 @@ def predict(
     mirror: bool = False,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Logits of every picture of a split.
+    """Compute the logits of every image of a split.
 
     Args:
         model: a classifier, on the device to use; float32.
         image_processor: the one saved with it.
         split: with an `image` column.
-        mirror: also classify each picture mirrored left to right.
-        batch_size: pictures per forward pass.
+        mirror: also classify each image mirrored left to right.
+        batch_size: images per forward pass.
 
     Returns:
         (1, n, C) float64, or (2, n, C) with the mirrored images second.
@@ -76,14 +76,14 @@ def predict(
 
 
 def shared_outputs(split: Dataset, labels: Sequence[str], head: str) -> list[int]:
-    """The model's outputs whose class the dataset knows; arguments and `LabelError` as `references`."""
+    """Return the model's outputs whose class the dataset has; arguments and `LabelError` as `references`."""
     votes = head == "ferplus" and "votes" in split.column_names
     known = FERPLUS_EMOTIONS if votes else split.features["label"].names
     return [index for index, label in enumerate(labels) if canonical_label(label) in known]
 
 
 def references(split: Dataset, labels: Sequence[str], head: str) -> tuple[np.ndarray, list[str]]:
-    """What each picture should be called, as indices into the model's labels; names are matched, never positions.
+    """Return the reference of each image as an index into the model's labels; names are matched, never positions.
 
     Args:
         split: with a `label` column and, for the head "ferplus", perhaps `votes`, whose majority then counts.
@@ -91,11 +91,11 @@ def references(split: Dataset, labels: Sequence[str], head: str) -> tuple[np.nda
         head: "fer2013" or "ferplus".
 
     Returns:
-        (n,) int64, -1 for a picture to leave out, and a message for each reason to leave pictures out.
+        (n,) int64, -1 for an image to leave out, and a message for each reason to leave images out.
 
     Raises:
-        LabelError: if the model has a label that is no expression.
-        EvaluationError: if no picture is left.
+        LabelError: the model has a label that is no expression.
+        EvaluationError: no image is left.
     """
     messages = []
     if head == "ferplus" and "votes" in split.column_names:
@@ -136,12 +136,12 @@ def classify(
         data: from `load_fer`.
         split: which split.
         head: "fer2013", or "ferplus" to be measured against the majority of the votes.
-        flip_tta: also classify the mirrored pictures.
-        batch_size: pictures per forward pass.
+        flip_tta: also classify the mirror images.
+        batch_size: images per forward pass.
 
     Raises:
-        EvaluationError: if there is no such split or nothing in it the model knows.
-        LabelError: if the model has a label that is no expression.
+        EvaluationError: there is no such split, or no image in it has a label that the model knows.
+        LabelError: the model has a label that is no expression.
     """
     if split not in data:
         raise EvaluationError(f"expected --split to be one of {', '.join(data)}, got {split!r}")
@@ -162,11 +162,19 @@ def classify(
     return Predictions(labels, pictures, y[rows], logits[..., columns], left_out, time.perf_counter() - started)
 
 
+def votes_of(predictions: Predictions, head: str) -> np.ndarray | None:
+    """Return the (n, C) FER+ votes of the images where those are the reference, else None."""
+    if head != "ferplus" or "votes" not in predictions.pictures.column_names:
+        return None
+    columns = [VOTES.index(canonical_label(label)) for label in predictions.labels]
+    return np.asarray(predictions.pictures["votes"][:], np.float64)[:, columns]
+
+
 def head_of(model: Any) -> str:
-    """What a package was made for, "fer2013" or "ferplus"; "fer2013" for any other model with a config."""
+    """Return the head that a package was made for; "fer2013" for any other model."""
     return (getattr(model.config, "provenance", None) or {}).get("head", "fer2013")
 
 
 def labels_of(model: PreTrainedModel) -> list[str]:
-    """The C label names of a model in the order of its outputs."""
+    """Return the C label names of a model in the order of its outputs."""
     return [name for _, name in sorted((model.config.id2label or {}).items())]

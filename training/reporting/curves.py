@@ -1,4 +1,4 @@
-"""The loss and accuracy curves of a run, from the Trainer's own log."""
+"""Training curves, from the Trainer's own log."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from training.errors import ReportError
 from training.reporting.plot_style import BLUE, GREEN, MUTED, ORANGE, ReportFigure, new_figure, save, styled
 
 LOG = "trainer_state.json"
-MOST_POINTS = 400  # of a line; more cannot be seen, and weigh
-# by head: the accuracy whose best epoch is marked, its name, its colour
+MOST_POINTS = 400  # of a line; more would not be visible and make the file larger
+# by head: the accuracy whose best epoch is marked, its name, its color
 MARKED = {
     "fer2013": ("eval_accuracy", "Validation accuracy", BLUE),
     "ferplus": ("eval_ferplus_accuracy", "Validation accuracy on the FER+ majority", GREEN),
@@ -19,10 +19,10 @@ MARKED = {
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """The Trainer's log of a run folder or checkpoint; empty where the folder is neither.
+    """Read the Trainer's log of a run folder or checkpoint; empty where the folder is neither.
 
     Raises:
-        ReportError: if there is a log that cannot be read.
+        ReportError: there is a log that cannot be read.
     """
     if not (run / LOG).exists():
         return []
@@ -34,12 +34,12 @@ def read_log(run: Path) -> list[dict[str, Any]]:
 
 @styled
 def curves(log_history: list[dict[str, Any]], head: str = "fer2013") -> ReportFigure:
-    """Training against validation, loss and accuracy over epochs.
+    """Draw loss and accuracy over epochs, training against validation.
 
     Args:
-        log_history: `TrainerState.log_history`. The accuracy on the augmented training pictures is drawn where the
+        log_history: `TrainerState.log_history`. The accuracy on the augmented training images is drawn where the
             trainer logged it (`accuracy` beside `loss`).
-        head: whose best epoch is marked, "fer2013" or "ferplus".
+        head: the one whose best epoch is marked, "fer2013" or "ferplus".
     """
     # the weights that were kept are evaluated once more at the end, which is no further point of the curve
     log_history = list({("loss" in entry, entry["epoch"]): entry for entry in reversed(log_history)}.values())[::-1]

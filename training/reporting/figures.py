@@ -1,8 +1,8 @@
-"""The figures of an evaluation, each from the very arrays that its metrics were computed from.
+"""Plots of an evaluation, from the same arrays as its metrics.
 
     write_figures(draw_figures(probabilities, references, labels, where="fer2013, validation"), Path("figures"))
 
-Classes have the colours of the app. A figure that is undefined for the pictures at hand, such as the ROC curves of a
+Classes have the colors of the app. A plot that is undefined for the images at hand, such as the ROC curves of a
 single class, is left out.
 """
 
@@ -23,7 +23,7 @@ from training.evaluation.robustness import CORRUPTIONS
 from training.reporting.plot_style import BLUE, INK, MUTED, ORANGE, ReportFigure, new_figure, styled
 
 GRID = np.linspace(0, 1, 101)  # the points of a ROC or precision-recall curve
-FEWEST = 10  # pictures that a bin of confidence needs for a point in the reliability diagram
+FEWEST = 10  # images that a bin of confidence needs for a point in the reliability diagram
 COVERAGES = (1.0, 0.8, 0.6, 0.4)
 ROBUSTNESS_TITLE = "Accuracy under corruptions"
 
@@ -36,20 +36,20 @@ def draw_figures(
     where: str,
     uncalibrated: np.ndarray | None = None,
 ) -> list[ReportFigure]:
-    """All figures of one result.
+    """Draw every plot of one result.
 
     Args:
         probabilities: (n, C) floats in 0-1, rows sum to 1, columns in the order of `labels`.
         references: (n,) integers, indices into `labels`.
         labels: the C class names.
-        where: on what it was measured, a few words that stand below each title.
-        uncalibrated: (n, C) probabilities before they were calibrated, where they were.
+        where: dataset and split in a few words, shown below each title.
+        uncalibrated: (n, C) probabilities before calibration; None for an uncalibrated model.
 
     Raises:
         MetricError: as `training.evaluation.metrics.compute`.
     """
     p, y = checked(probabilities, references, labels)
-    where = f"{where}, {len(y):,} pictures"
+    where = f"{where}, {len(y):,} images"
     drawings = [
         confusion_matrix(p, y, labels, where),
         per_class(p, y, labels, where),
@@ -63,19 +63,19 @@ def draw_figures(
 
 @styled
 def confusion_matrix(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> ReportFigure:
-    """Counts, and shares of each row; arguments as `draw_figures`, checked."""
+    """Draw counts and shares of each row; arguments as `draw_figures`, checked."""
     counts = sk.confusion_matrix(y, p.argmax(axis=1), labels=range(len(labels)))
     with np.errstate(invalid="ignore"):
-        shares = counts / counts.sum(axis=1, keepdims=True)  # NaN in the row of a class without pictures
+        shares = counts / counts.sum(axis=1, keepdims=True)  # NaN in the row of a class without images
     figure, both = new_figure("Confusion matrix", where, 5.2, 1, 2, sharey=True)
-    for axes, matrix, title in zip(both, (counts, shares), ("Pictures", "Share of each row"), strict=True):
+    for axes, matrix, title in zip(both, (counts, shares), ("Images", "Share of each row"), strict=True):
         top = np.nanmax(matrix)
         axes.pcolormesh(matrix, cmap="Blues", vmin=0, vmax=top, edgecolors="white", linewidth=1)
         for (row, column), value in np.ndenumerate(matrix):
             text = "–" if np.isnan(value) else f"{value:,}" if matrix is counts else f"{value:.2f}".lstrip("0") or "0"
             color = "white" if value > 0.55 * top else INK
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=9, color=color)
-        axes.set(title=title, xlabel="model says", ylim=(len(labels), 0))
+        axes.set(title=title, xlabel="predicted", ylim=(len(labels), 0))
         axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(np.arange(len(labels)) + 0.5, labels)
         axes.tick_params(length=0)
@@ -92,7 +92,7 @@ def confusion_matrix(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where:
 
 @styled
 def per_class(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> ReportFigure:
-    """Precision, recall and F1 of each class, the best on top; arguments as `draw_figures`, checked."""
+    """Draw precision, recall and F1 of each class, the best on top; arguments as `draw_figures`, checked."""
     from matplotlib.markers import CARETLEFT, CARETRIGHT
 
     rows = metrics.per_class(p, y, labels)
@@ -111,7 +111,7 @@ def per_class(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -
                 [min(values), max(values)], [height] * 2, color="#cccccc", linewidth=3, solid_capstyle="butt", zorder=1
             )
         f1, support = rows[label]["f1"], rows[label]["support"]
-        text = f"F1 {f1:.2f}   n = {support:,}" if f1 is not None else "no pictures"
+        text = f"F1 {f1:.2f}   n = {support:,}" if f1 is not None else "no images"
         axes.text(1.02, height, text, va="center", transform=axes.get_yaxis_transform(), fontsize=10)
     for kind, name, marker, color in kinds:
         points = [(rows[label][kind], height) for height, label in enumerate(order) if rows[label][kind] is not None]
@@ -129,7 +129,7 @@ def per_class(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -
 
 @styled
 def roc_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> ReportFigure:
-    """Each class against the rest, micro and macro averages; arguments as `draw_figures`, checked, several classes."""
+    """Draw each class against the rest, micro and macro averages; arguments as `draw_figures`, several classes."""
     areas = roc_auc(p, y, labels)
     mean = float(np.mean([area for area in areas.values() if area is not None]))
     hot = np.eye(len(labels), dtype=bool)[y]
@@ -156,7 +156,7 @@ def roc_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) 
 
 @styled
 def precision_recall_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str) -> ReportFigure:
-    """Each class against the rest, micro and macro averages; arguments as `draw_figures`, checked, several classes."""
+    """Draw each class against the rest, micro and macro averages; arguments as `draw_figures`, several classes."""
     hot = np.eye(len(labels), dtype=bool)[y]
 
     def line(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -187,12 +187,12 @@ def precision_recall_curves(p: np.ndarray, y: np.ndarray, labels: Sequence[str],
 def reliability(
     p: np.ndarray, y: np.ndarray, labels: Sequence[str], where: str, uncalibrated: np.ndarray | None
 ) -> ReportFigure:
-    """Accuracy in each bin of confidence, and how many pictures are there; arguments as `draw_figures`, checked."""
+    """Draw accuracy in each bin of confidence, and a histogram; arguments as `draw_figures`, checked."""
     kinds = [("as served", p, BLUE, "o")]
     if uncalibrated is not None:
         kinds.insert(0, ("before calibration", uncalibrated, ORANGE, "s"))
     figure, (top, bottom) = new_figure(
-        "Reliability: is the model right as often as it is sure?", where, 5.6, 2, 1, sharex=True, height_ratios=(3, 1)
+        "Reliability diagram: accuracy against confidence", where, 5.6, 2, 1, sharex=True, height_ratios=(3, 1)
     )
     top.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="perfect calibration")
     errors = []
@@ -209,26 +209,26 @@ def reliability(
         bottom.hist(confidence, ECE_BINS, range=(0, 1), histtype="step", color=color, linewidth=1.8)
     top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     top.legend(loc="upper left")
-    bottom.set(xlabel=f"confidence; points stand for {FEWEST} pictures or more", ylabel="pictures")
+    bottom.set(xlabel=f"confidence; points stand for {FEWEST} images or more", ylabel="images")
     alt = "Reliability diagram: accuracy against confidence. Expected calibration error: " + ", ".join(errors) + "."
     return ReportFigure("reliability", "Reliability diagram", alt, figure)
 
 
 @styled
 def coverage(p: np.ndarray, y: np.ndarray, where: str) -> ReportFigure:
-    """Accuracy on the share of pictures the model is surest of; arguments as `draw_figures`, checked."""
+    """Draw accuracy on the most confident share of images; arguments as `draw_figures`, checked."""
     confidence = p.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     kept = np.arange(1, len(y) + 1)
     accuracy = np.cumsum((p.argmax(axis=1) == y)[order]) / kept
     figure, axes = new_figure("Accuracy when the model may abstain", where, 4.2)
     shown = np.unique(np.linspace(0, len(y) - 1, 201).astype(int))
-    shown = shown[shown >= min(20, len(y)) - 1]  # a share of fewer pictures says nothing
+    shown = shown[shown >= min(20, len(y)) - 1]  # the accuracy of fewer images is noise
     axes.plot(kept[shown] / len(y), accuracy[shown], color=BLUE)
-    told = []
+    shares = []
     for share in COVERAGES:
         last = max(int(np.ceil(share * len(y))), 1) - 1
-        told.append(f"{share:.0%}: {accuracy[last]:.3f}")
+        shares.append(f"{share:.0%}: {accuracy[last]:.3f}")
         axes.plot((last + 1) / len(y), accuracy[last], "o", color=BLUE)
         axes.annotate(
             f"{accuracy[last]:.2f}\nconfidence ≥ {confidence[order[last]]:.2f}",
@@ -239,10 +239,10 @@ def coverage(p: np.ndarray, y: np.ndarray, where: str) -> ReportFigure:
             va="top",
             fontsize=10,
         )
-    axes.set(xlabel="share of pictures answered, the surest first", ylabel="accuracy on those", xlim=(0, 1.01))
+    axes.set(xlabel="share of images answered, the most confident first", ylabel="accuracy on those", xlim=(0, 1.01))
     axes.set_ylim(max(0.0, float(accuracy[shown].min()) - 0.2), 1.01)
     axes.xaxis.set_major_formatter("{x:.0%}")
-    alt = "Accuracy against the share of pictures answered, the surest first. " + ", ".join(told) + "."
+    alt = "Accuracy against the share of images answered, the most confident first. " + ", ".join(shares) + "."
     return ReportFigure("coverage", "Accuracy against coverage", alt, figure)
 
 
@@ -282,7 +282,7 @@ def _class_lines(
     averages: dict[str, tuple[np.ndarray, float]],
     legend: str,
 ) -> None:
-    """A line for each class and average, told apart by a legend in the order of their areas."""
+    """Draw a line for each class and average, with a legend in the order of their areas."""
     from matplotlib.patheffects import Normal, Stroke
 
     for label in sorted(lines, key=lambda label: -(areas[label] or 0)):
@@ -297,6 +297,6 @@ def _class_lines(
 
 
 def _listed(names: Any, values: Any) -> str:
-    """Names with their values in words; "undefined" where there is none."""
+    """Format names with their values; "undefined" where there is none."""
     pairs = zip(names, values, strict=True)
     return ", ".join(f"{n} {'undefined' if v is None or np.isnan(v) else f'{v:.3f}'}" for n, v in pairs) + "."

@@ -1,7 +1,7 @@
-"""Pictures of what a model gets right, gets wrong, and cannot decide, for the eyes of those who evaluate it.
+"""Galleries of confident hits, confident misses and near-ties, for error analysis; not to be published.
 
-The pictures of FER-2013 are research data of people who were never asked. So galleries go only into a folder named for
-the purpose, and never into a package, a report or a repository.
+The images of FER-2013 are research data of people who never consented. So galleries go only into a folder named for
+the purpose, never into a package, a report or a repository.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def check_unpublished(folder: Path) -> None:
     """Refuse a folder that galleries must not go into.
 
     Raises:
-        ReportError: if it belongs to a package.
+        ReportError: it belongs to a package.
     """
     for parent in (folder.resolve(), *folder.resolve().parents):
         if (parent / "README.md").exists() and (parent / "model.safetensors").exists():
             raise ReportError(
                 f"galleries: expected a folder outside of any package, got {folder}, which would be published with "
-                f"{parent.name}; the pictures show people who were never asked"
+                f"{parent.name}; the images show people who never consented"
             )
 
 
@@ -50,16 +50,16 @@ def write_galleries(predictions: Predictions, folder: Path) -> None:
     second, first = np.sort(p, axis=1)[:, -2:].T
     runner_up = np.argsort(p, axis=1)[:, -2]
 
-    def says(row: int) -> str:
+    def predicted(row: int) -> str:
         return f"{labels[best[row]]} {confidence[row]:.2f}"
 
-    def wavers(row: int) -> str:
+    def top_two(row: int) -> str:
         return f"{labels[best[row]]} {first[row]:.2f}\n{labels[runner_up[row]]} {second[row]:.2f}"
 
     kinds = (
-        ("confident_hits", "The surest hits of each class", np.where(hit, -confidence, np.inf), says),
-        ("confident_misses", "The surest misses of each class", np.where(hit, np.inf, -confidence), says),
-        ("near_ties", "The nearest ties of each class", first - second, wavers),
+        ("confident_hits", "The most confident hits of each class", np.where(hit, -confidence, np.inf), predicted),
+        ("confident_misses", "The most confident misses of each class", np.where(hit, np.inf, -confidence), predicted),
+        ("near_ties", "The nearest ties of each class", first - second, top_two),
     )
     write_figures([_gallery(predictions, *kind) for kind in kinds], folder, folder)
 
@@ -68,7 +68,7 @@ def write_galleries(predictions: Predictions, folder: Path) -> None:
 def _gallery(
     predictions: Predictions, name: str, title: str, rank: np.ndarray, caption: Callable[[int], str]
 ) -> ReportFigure:
-    """A row of pictures for each class, the lowest rank first; pictures of infinite rank are left out."""
+    """Draw a row of images for each class, the lowest rank first; images of infinite rank are left out."""
     labels = predictions.labels
     figure, panels = new_figure(
         f"{title}, by reference", "Not to be published.", 1.3 * len(labels) + 0.6, len(labels), COLUMNS, squeeze=False

@@ -1,4 +1,4 @@
-"""What all figures share: their style, and how they are written, PNG for the card and SVG for everything else."""
+"""Style of all figures, and how they are written: PNG for the card, SVG for everything else."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class ReportFigure:
     Attributes:
         name: of its files, without suffix.
         title: what it shows.
-        alt: the same in words and numbers, for those who cannot see it; without square brackets.
+        alt: the same in words and numbers, for screen readers; without square brackets.
         figure: the figure itself.
-        vector: whether to write SVG as well; not for photographs.
+        vector: whether to write an SVG, too; not for photographs.
     """
 
     name: str
@@ -65,7 +65,7 @@ class ReportFigure:
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:
-    """Runs a function that draws or saves in the style of the figures."""
+    """Run a function that draws or saves in the style of the figures."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -78,11 +78,11 @@ def styled(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def new_figure(title: str, where: str, height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> Any:
-    """A figure of card width with its axes; to be called by a `styled` function.
+    """Make a figure of card width with its axes; to be called by a `styled` function.
 
     Args:
         title: what is shown.
-        where: on what it was measured; stands below the title.
+        where: dataset and split, shown below the title.
         height: inches.
         rows: of axes.
         columns: of axes.
@@ -101,7 +101,7 @@ def new_figure(title: str, where: str, height: float, rows: int = 1, columns: in
 
 @styled
 def save(drawing: ReportFigure, path: Path) -> None:
-    """Write one file, its kind told by the suffix: .png at twice the card's resolution, or .svg."""
+    """Write one file of the kind that its suffix names: .png at twice the card's resolution, or .svg."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -114,7 +114,7 @@ def save(drawing: ReportFigure, path: Path) -> None:
     drawing.figure.set_layout_engine("none")  # laid out once; the SVG keeps the places and takes half the time
     for key, text in described.items():
         info.add_text(key, text)
-    # A palette takes a third of the bytes of true colour, and nobody can tell.
+    # A palette takes a third of the bytes of true color, without a visible difference.
     Image.open(file).convert("RGB").quantize(128).save(path, optimize=True, pnginfo=info)
 
 

@@ -1,4 +1,4 @@
-"""Provenance of a finished run: code, data, seed, recipe, and the runs that it goes back to."""
+"""Provenance of a run, of weights and of data: code, seed, recipe, checksums, and the runs that a run goes back to."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from datasets import DatasetDict
+from transformers import PreTrainedModel
 from transformers import TrainingArguments as HFTrainingArguments
 
+from training.data.load import provenance
 from training.errors import ReportError
+from training.files import sha256_of
 from training.learning.arguments import TrainingArguments
-from training.reporting.report import RunRecord, publishable
+from training.reporting.records import ModelInfo, RunRecord, SplitInfo
+from training.reporting.report import publishable
 
 NOT_RECIPE = {"output_dir", "report_to", "debug", "do_eval", "use_cpu", "dataloader_pin_memory"}  # this machine's
 RUN_KEYS = ("commit", "seed", "epochs", "seconds", "device", "versions", "dataset")
@@ -72,3 +77,22 @@ def cpu_seconds_of(run: dict[str, Any]) -> float | None:
         run: what run.json holds.
     """
     return (run.get("cpu_seconds") or None) if run["device"] == "cpu" and run.get("processes", 1) == 1 else None
+
+
+def split_info(data: DatasetDict, split: str, head: str) -> SplitInfo:
+    """Describe the exact data of one split, and what its images are measured against."""
+    whole = provenance(data)
+    reference = "FER+ majority" if head == "ferplus" and "votes" in data[split].column_names else "label"
+    return SplitInfo(**whole | {"reference": reference} | {key: whole[key][split] for key in ("fingerprint", "rows")})
+
+
+def describe_model(model: PreTrainedModel, weights: Path, name: str, revision: str | None = None) -> ModelInfo:
+    """Describe which weights a report is about, down to the checksum of their file."""
+    return ModelInfo(
+        name=name,
+        revision=revision,
+        architecture=type(model).__name__,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        weights_sha256=sha256_of(weights),
+        weights_bytes=weights.stat().st_size,
+    )

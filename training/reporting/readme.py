@@ -1,8 +1,8 @@
-"""The figures in the project's README, from the shipped reports alone.
+"""The table of results in the project's README, from the shipped reports alone.
 
 python -m training.reporting.readme
 
-writes the block between the two markers anew; run it after packaging or evaluating a shipped model.
+rewrites the block between the two markers; run it after packaging or evaluating a shipped model.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
 COLUMNS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "macro F1", "ece": "calibration error"}
 
 
-def render_figures(models: Path) -> str:
-    """A Markdown table of every shipped model's results, with 95 % bootstrap intervals.
+def render_results(models: Path) -> str:
+    """Render a Markdown table of every shipped model's results, with 95 % bootstrap intervals.
 
     Args:
-        models: the folder whose sub-folders are packages with a report.json.
+        models: the folder of packages with a report.json.
 
     Raises:
         ReportError: a report cannot be used, or there is none.
     """
-    lines = [f"| model, pictures | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
+    lines = [f"| model, images | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
     for path in sorted(models.glob("*/report.json")):
         report = Report.load(path)
         if report.training is None:
             raise ReportError(f"{path}: expected the report of a packaged model, got one without training")
         for result in report.results:
             what = f"`{path.parent.name}` on {place_of(result, report.training)}"
-            what += ", with flips" if result.tta == "flip" else ""
-            what += ", without pictures seen in training" if result.subset == "unseen_pixels" else ""
+            what += ", with flip TTA" if result.tta == "flip" else ""
+            what += ", without images seen in training" if result.subset == "unseen_pixels" else ""
             cells = [f"{what} (n = {result.counts.images:,})"]
             cells += [format_cell(result, key) for key in COLUMNS]
             lines.append(f"| {' | '.join(cells)} |")
@@ -47,7 +47,7 @@ def render_figures(models: Path) -> str:
 
 
 def with_block(readme: str, block: str, begin: str = BEGIN, end: str = END) -> str:
-    """The README's text with what stands between two markers replaced.
+    """Replace what stands between two markers of the README's text.
 
     Raises:
         ReportError: the markers are not there.
@@ -61,9 +61,9 @@ def with_block(readme: str, block: str, begin: str = BEGIN, end: str = END) -> s
 
 @command
 def main(argv: list[str] | None = None) -> None:
-    """Write the block."""
+    """Command line."""
     readme = ROOT / "README.md"
-    write_text(with_block(readme.read_text(encoding="utf-8"), render_figures(ROOT / "model_card")), readme)
+    write_text(with_block(readme.read_text(encoding="utf-8"), render_results(ROOT / "model_card")), readme)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_intervals_hold_the_metrics(sample):
     assert intervals.vote_cross_entropy is None
 
 
-def test_means_have_the_interval_of_their_standard_error(sample):
+def test_means_have_their_standard_error(sample):
     p, y = sample
     votes = np.random.default_rng(4).integers(1, 5, size=p.shape)
     intervals = bootstrap_intervals(p, y, LABELS, votes)
@@ -97,7 +97,7 @@ def test_interval_of_ece_is_moved_by_its_bias(sample):
     assert ece_biases(p, y)["ece_bootstrap_bias"] == pytest.approx(bias, rel=0.15)
 
 
-def test_calibration_error_by_chance_is_that_of_a_calibrated_model():
+def test_ece_by_chance_is_that_of_calibration():
     rng = np.random.default_rng(2)
     p = softmax(1.5 * rng.normal(size=(1000, 3)), axis=1)
     drawn = [(rng.random(1000)[:, None] > p.cumsum(axis=1)).sum(axis=1) for _ in range(50)]  # references as p says

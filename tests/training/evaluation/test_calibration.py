@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.special import softmax
 
 from training.data.labels import EMOTIONS
 from training.errors import MetricError
+from training.evaluation import calibration
 from training.evaluation.bootstrap import ece_biases
 from training.evaluation.calibration import Scaling, calibrate, fit_scaling, fit_temperature
 from training.evaluation.metrics import vote_cross_entropy
@@ -15,7 +17,7 @@ BIAS = np.array([0.4, -0.4, 0, 0.3, -0.3, 0, 0])
 
 @pytest.fixture(scope="module")
 def sample():
-    """Logits that are too sure, class by class in another way, and references drawn from what they should say."""
+    """Overconfident logits, each class in its own way, and references drawn from the calibrated ones."""
     rng = np.random.default_rng(0)
     calibrated = rng.normal(size=(4000, 7)) * 1.5
     y = np.array([rng.choice(7, p=row) for row in softmax(calibrated, axis=1)])
@@ -37,7 +39,7 @@ def test_one_temperature_undoes_overconfidence(sample):
     assert not scaling.bias.any()
 
 
-def test_class_without_pictures_stays_within_reason(sample):
+def test_class_without_images_stays_within_reason(sample):
     _, y, calibrated = sample
     seen = y != 1
     scaling = fit_scaling(calibrated[seen] * 2.5, y[seen])
@@ -45,19 +47,19 @@ def test_class_without_pictures_stays_within_reason(sample):
     assert 1 < scaling.temperature[1] < 10 and -5 < scaling.bias[1] < 0
 
 
-def test_what_it_buys_is_measured_on_pictures_not_fitted_to(sample):
+def test_gain_is_measured_on_images_not_fitted_to(sample):
     logits, y = sample[0][:1500], sample[1][:1500]
     scaling, report = calibrate(logits, y, EMOTIONS, **WHERE)
     assert list(report.temperature) == list(report.bias) == list(EMOTIONS)
     assert report.before.ece > 0.15 > report.one_temperature.ece
     assert report.after.nll < report.one_temperature.nll < report.before.nll
     assert report.after.ece < 2 * ece_biases(softmax(scaling(logits), axis=1), y)["ece_by_chance"]
-    noise = np.random.default_rng(1).permutation(y)[:40]  # nothing to learn, and few pictures to learn it from
+    noise = np.random.default_rng(1).permutation(y)[:40]  # nothing to learn, and few images to learn it from
     _, report = calibrate(np.zeros((40, 7)), noise, EMOTIONS, **WHERE)
-    assert report.after.nll > report.before.nll  # an in-sample figure could only fall
+    assert report.after.nll > report.before.nll  # an in-sample metric could only fall
 
 
-def test_votes_are_told_before_and_after(sample):
+def test_votes_are_measured_before_and_after(sample):
     logits, y = sample[0][:500], sample[1][:500]
     votes = 8 * np.eye(7)[y] + 1
     _, report = calibrate(logits, y, EMOTIONS, votes, **WHERE)
@@ -69,3 +71,47 @@ def test_broken_logits_are_refused(sample):
     logits, y, _ = sample
     with pytest.raises(MetricError, match="expected finite probabilities"):
         calibrate(np.where(logits > 5, np.nan, logits), y, EMOTIONS, **WHERE)
+
+
+def test_scaling_divides_then_shifts():
+    scaling = Scaling(np.array([2.0, 0.5]), np.array([0.25, -1.0]))
+    np.testing.assert_allclose(scaling(np.array([[4.0, 3.0]])), [[2.25, 5.0]])
+    np.testing.assert_allclose(scaling.undo(np.array([[2.25, 5.0]])), [[4.0, 3.0]])
+
+
+def test_fit_minimizes_the_penalized_likelihood(sample):
+    logits, y = sample[0][:300, :3], sample[1][:300] % 3
+
+    def loss(parameters):  # without a gradient of our own, so a wrong one shows
+        log_scale, bias = parameters[:3], parameters[3:]
+        p = softmax(logits * np.exp(log_scale) + bias, axis=1)
+        penalty = ((log_scale - log_scale.mean()) ** 2).sum() + (bias**2).sum()
+        return -np.log(p[np.arange(300), y]).mean() + 1e-3 * penalty
+
+    expected = minimize(loss, np.zeros(6), method="BFGS").x
+    scaling = fit_scaling(logits, y)
+    np.testing.assert_allclose(-np.log(scaling.temperature), expected[:3], atol=0.01)
+    np.testing.assert_allclose(scaling.bias, expected[3:], atol=0.01)
+
+
+def test_temperature_has_the_lowest_likelihood_loss(sample):
+    logits, y = sample[0][:300], sample[1][:300]
+    found = fit_temperature(logits, y).temperature
+    assert (found == found[0]).all()
+    grid = np.linspace(0.5, 6, 1101)
+    losses = [-np.log(softmax(logits / t, axis=1)[np.arange(300), y]).mean() for t in grid]
+    assert found[0] == pytest.approx(grid[np.argmin(losses)], abs=0.01)
+
+
+def test_cross_fitting_scores_each_half_with_the_other(sample, monkeypatch):
+    logits, y = sample[0][:200], sample[1][:200]
+    monkeypatch.setattr(calibration, "CROSS_FIT_REPEATS", 2)
+    _, found = calibrate(logits, y, EMOTIONS, **WHERE)
+    rng, losses = np.random.default_rng(0), []
+    for _ in range(2):
+        order = rng.permutation(200)
+        for fitted, scored in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+            p = softmax(fit_scaling(logits[fitted], y[fitted])(logits[scored]), axis=1)
+            losses += list(-np.log(p[np.arange(100), y[scored]]))
+    assert found.after.nll == pytest.approx(np.mean(losses))
+    assert found.images == 200 and (found.split, found.head) == ("validation", "fer2013")

@@ -54,7 +54,7 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error(p, np.array([0, 1, 1, 1])) == pytest.approx((3 * (0.9 - 1 / 3) + 0.4) / 4)
 
 
-def test_confidence_on_an_edge_belongs_to_the_bin_below():
+def test_confidence_on_an_edge_is_in_the_lower_bin():
     # 0.6 = 9 / 15 closes bin 9, 0.61 opens bin 10: in one bin the gaps of a miss and a hit would cancel.
     p = np.array([[0.6, 0.4], [0.61, 0.39]])
     assert expected_calibration_error(p, np.array([1, 0])) == pytest.approx((0.6 + 0.39) / 2)

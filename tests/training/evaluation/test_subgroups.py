@@ -24,7 +24,7 @@ def answers(references, hits, classes=3):
 
 @pytest.fixture
 def two_groups():
-    """80 pictures of 3 classes, of 20 people: "a" is right on 30 of 40 pictures, "b" on 20 of 40."""
+    """80 images of 3 classes, of 20 people: "a" is right on 30 of 40 images, "b" on 20 of 40."""
     references = np.arange(80) % 3
     rng = np.random.default_rng(0)
     hits = np.r_[rng.permutation(40) < 30, rng.permutation(40) < 20]
@@ -47,7 +47,7 @@ def test_metrics_per_group_and_gap(two_groups):
     assert found.warnings == []
 
 
-def test_people_are_resampled_not_their_pictures():
+def test_people_are_resampled_not_their_images():
     y = np.arange(120) % 3
     people = np.arange(120) // 20  # six people, each always right or always wrong
     hits = people % 2 == 0
@@ -63,11 +63,12 @@ def test_people_are_resampled_not_their_pictures():
 def test_nothing_but_hits_is_no_certainty():
     y = np.arange(40) % 3
     row = measure_groups(answers(y, y >= 0), y, ["x", "y", "z"], {"g": ["a"] * 40}).columns["g"].groups["a"]
-    assert row.metrics.accuracy == 1 and row.intervals.accuracy[0] < 0.95
+    assert row.metrics.accuracy == 1
+    assert row.intervals.accuracy == pytest.approx((40 / (40 + 1.959964**2), 1))  # Wilson, z of 95 %
     assert row.intervals.balanced_accuracy is None
 
 
-def test_small_groups_are_named_and_kept_out_of_the_gap(two_groups):
+def test_small_groups_are_kept_out_of_the_gap(two_groups):
     p, y, groups, people = two_groups
     groups[:5] = ["c"] * 5
     result = measure_groups(p, y, ["x", "y", "z"], {"g": groups, "h": [0] * 72 + [1] * 8}, people)
@@ -84,7 +85,7 @@ def test_small_groups_are_named_and_kept_out_of_the_gap(two_groups):
     assert "30 images" in shown and "too small to judge" in shown
 
 
-def test_many_pictures_of_few_people_are_too_small_a_group(two_groups):
+def test_many_images_of_few_people_are_too_small(two_groups):
     p, y, groups, _ = two_groups
     found = measure_groups(p, y, ["x", "y", "z"], {"g": groups}, [n // 10 for n in range(80)]).columns["g"]
     assert [(row.people, row.judged) for row in found.groups.values()] == [(4, False), (4, False)]
@@ -148,7 +149,7 @@ def test_per_person_set_end_to_end(run, tiny_people, tmp_path, capsys):
     assert "largest gap in accuracy" in shown and "FEMALE" in shown
 
 
-def test_class_that_the_dataset_lacks_is_left_out_of_the_model(run, tiny_csv):
+def test_class_that_the_dataset_lacks_is_left_out(run, tiny_csv):
     data = load_fer(tiny_csv)
     predictions = classify(*load_model(run, "ferplus"), data, split="test", head="ferplus")
     assert predictions.labels == list(EMOTIONS) and predictions.logits.shape == (1, 14, 7)
@@ -161,3 +162,41 @@ def test_column_that_is_not_there_is_refused_first(run, tiny_people, tiny_csv):
         main([*arguments, str(tiny_people)])
     with pytest.raises(SystemExit, match="none, for the dataset has none; got sex"):
         main([*arguments, str(tiny_csv)])
+
+
+@pytest.mark.parametrize(("images", "people", "judged"), [(30, 5, True), (29, 5, False), (30, 4, False)])
+def test_group_is_judged_from_the_sizes_of_the_rule(images, people, judged):
+    y = np.arange(images) % 3
+    found = measure_groups(
+        answers(y, y >= 0), y, ["x", "y", "z"], {"g": ["a"] * images}, list(np.arange(images) % people)
+    )
+    assert found.columns["g"].groups["a"].judged is judged
+    assert (found.columns["g"].groups["a"].intervals is not None) is judged
+
+
+def test_gap_has_the_interval_of_its_difference(two_groups):
+    p, y, groups, _ = two_groups
+    gap = measure_groups(p, y, ["x", "y", "z"], {"g": groups}).columns["g"].gaps["accuracy"]
+    low, high = gap.interval
+    error = np.sqrt(0.75 * 0.25 / 40 + 0.5 * 0.5 / 40)  # of two independent shares
+    assert (low + high) / 2 == pytest.approx(0.25, abs=0.02)
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_gap_is_between_the_best_and_the_worst_group():
+    y = np.arange(160) % 3
+    share = np.repeat([0.5, 0.9, 0.2, 0.7], 40)
+    hits = np.tile(np.arange(40), 4) / 40 < share
+    found = measure_groups(answers(y, hits), y, ["x", "y", "z"], {"g": list(np.repeat([*"abcd"], 40))})
+    for gap in found.columns["g"].gaps.values():
+        assert (gap.highest, gap.lowest) == ("b", "c")
+    assert found.columns["g"].gaps["accuracy"].difference == pytest.approx(0.7)
+
+
+def test_unknown_group_is_not_compared(two_groups):
+    p, y, groups, _ = two_groups
+    found = measure_groups(p, y, ["x", "y", "z"], {"g": [None if name == "a" else name for name in groups]}).columns[
+        "g"
+    ]
+    assert found.groups["unknown"].judged and found.gaps == {}
+    assert "40 images without a usable value counted as unknown" in found.warnings

@@ -49,7 +49,7 @@ def test_figures_are_light_legible_and_described(written):
         assert entry.title and not re.search(r"[\[\]]", entry.alt)
 
 
-def test_texts_stay_inside_of_the_picture(written):
+def test_texts_stay_inside_of_the_image(written):
     root, entries = written
     for entry in entries:
         grey = np.asarray(Image.open(root / entry.file).convert("L"))
@@ -82,7 +82,7 @@ def test_numbers_are_those_of_the_report(written):
     assert f"sad {metrics['per_class']['sad']['recall']:.3f}" in alt["confusion_matrix"]
 
 
-def test_classes_have_the_colours_of_the_app():
+def test_classes_have_the_colors_of_the_app():
     axes = roc_curves(*sample(), LABELS, "").figure.axes[0]
     drawn = {line.get_label().split()[0]: line.get_color() for line in axes.lines}
     assert {label: drawn[label] for label in LABELS} == COLORS
@@ -109,7 +109,7 @@ def test_absent_class_is_said_to_be_undefined():
     assert "contempt  undefined" in [line.get_label() for line in drawings["roc"].figure.axes[0].lines]
 
 
-def test_one_class_or_one_picture_draws_what_is_defined(tmp_path):
+def test_one_class_draws_what_is_defined(tmp_path):
     p, _ = sample(1)
     drawings = draw_figures(p, np.array([3]), LABELS, where="")
     assert [d.name for d in drawings] == ["confusion_matrix", "per_class", "reliability", "coverage"]
@@ -130,7 +130,7 @@ def test_failure_leaves_old_figures_and_no_half_ones(tmp_path, monkeypatch):
     assert (folder / "coverage.png").read_text() == "old"
 
 
-def test_figures_outside_of_the_report_are_not_referred_to(tmp_path):
+def test_figures_outside_are_not_referred_to(tmp_path):
     drawings = draw_figures(*sample(20), LABELS, where="")[-1:]
     assert write_figures(drawings, tmp_path / "elsewhere", tmp_path / "model") == []
     assert (tmp_path / "elsewhere" / "coverage.svg").exists()
