@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.data.augment import AugmentArguments, augment, mix
+from training.data.augment import AugmentArguments, Mixing, affine_maps, augment, mix, random_boxes
 
 NONE = {"flip": 0, "rotation": 0, "zoom": 0, "shift": 0, "contrast": 0, "brightness": 0, "erase": 0}
 
@@ -79,3 +79,35 @@ def test_scaled_weakens_everything_but_the_flip() -> None:
     args = AugmentArguments(mixup_alpha=0.4).scaled(0.5)
     assert (args.flip, args.rotation, args.erase, args.mixup_alpha) == (0.5, 6.0, 0.15, 0.2)
     assert (args.erase_min, args.erase_max) == (0.125, 0.375)
+
+
+def test_affine_maps_reach_their_bounds_and_no_further() -> None:
+    torch.manual_seed(0)
+    args = AugmentArguments(flip=0, rotation=12, zoom=0.18, shift=0.15)
+    maps = affine_maps(5000, args, torch.device("cpu"))
+    linear, shift = maps[:, :, :2], maps[:, :, 2]
+    scale = linear.det().sqrt()
+    torch.testing.assert_close(
+        linear @ linear.transpose(1, 2), scale[:, None, None] ** 2 * torch.eye(2).expand(5000, 2, 2)
+    )
+    assert 1.17 < scale.max() <= 1.1801 and 1 / 1.1801 <= scale.min() < 1 / 1.17
+    degrees = torch.atan2(linear[:, 1, 0], linear[:, 0, 0]).rad2deg()
+    assert 11.9 < degrees.max() <= 12.001 and -12.001 <= degrees.min() < -11.9
+    assert 0.298 < shift.abs().max() <= 0.3  # the side is 2
+
+
+def test_contrast_scales_the_distance_to_the_mean(pixels: torch.Tensor) -> None:
+    many = pixels[:1].expand(400, -1, -1, -1) // 4 + 80  # far from black and white
+    result = augment(many, AugmentArguments(**{**NONE, "contrast": 0.3}), 48)
+    ratio = result.flatten(1).std(dim=1) / (many.float() / 255).flatten(1).std(dim=1)
+    assert 0.699 < ratio.min() < 0.71 and 1.29 < ratio.max() < 1.301
+
+
+def test_erased_box_has_its_sides() -> None:
+    boxes = random_boxes(300, 48, 0.25, 0.25, torch.device("cpu"))
+    assert 12 * 12 <= boxes.flatten(1).sum(dim=1).max() <= 13 * 13
+
+
+def test_blend_takes_the_partners_share() -> None:
+    mixing = Mixing(torch.tensor([1, 0]), torch.tensor([0.75, 1.0]))
+    assert mixing.blend(torch.eye(2)).tolist() == [[0.75, 0.25], [0.0, 1.0]]

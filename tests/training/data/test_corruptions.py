@@ -57,12 +57,12 @@ def test_off_is_untouched_and_draws_nothing(images: torch.Tensor) -> None:
 def test_share_of_the_views_changes_within_range(channels: int, side: int) -> None:
     images = torch.rand(2000, channels, side, side)
     before = images.clone()
-    result = corrupt(images, 0.5)
+    result = corrupt(images, 0.25)
     assert torch.equal(images, before) and result.shape == images.shape
     assert 0 <= result.min() and result.max() <= 1 and result.isfinite().all()
     changed = (result != images).flatten(1).any(dim=1).float().mean().item()
     hit = 1 - math.prod(1 - chance for chance in CHANCES.values())
-    assert changed == pytest.approx(0.5 * hit, abs=0.04)
+    assert changed == pytest.approx(0.25 * hit, abs=0.04)
 
 
 def test_each_kind_comes_as_often_as_it_says(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +114,8 @@ def test_blur_is_a_gaussian_of_its_width() -> None:
 def test_blur_and_resampling_remove_detail(kind: Callable, images: torch.Tensor) -> None:
     left = high_frequencies(kind(images), 0.45) / high_frequencies(images, 0.45)
     assert left.max() < 1 and left.mean() < 0.2
+    coarse = high_frequencies(kind(images), 0.2) / high_frequencies(images, 0.2)
+    assert coarse.max() > 5 * coarse.min()  # every image in its own measure
 
 
 def test_resampling_to_a_quarter_keeps_a_quarter() -> None:
