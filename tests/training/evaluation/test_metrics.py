@@ -12,6 +12,7 @@ from training.errors import MetricError
 from training.evaluation.metrics import (
     ProbabilityMetrics,
     UndefinedMetricWarning,
+    checked,
     compute,
     core_metrics,
     expected_calibration_error,
@@ -134,6 +135,12 @@ def test_one_image():
 def test_bad_input_is_named(probabilities, references, message):
     with pytest.raises(MetricError, match=message):
         compute(np.array(probabilities), np.array(references), LABELS)
+
+
+def test_rows_are_made_to_sum_to_one():
+    p, y = checked([[0.7, 0.2, 0.1005]], [0], LABELS)
+    assert p.sum() == pytest.approx(1, abs=1e-12) and p[0, 0] == pytest.approx(0.7 / 1.0005, abs=1e-12)
+    assert y.dtype == np.int64
 
 
 def test_needs_no_network(sample, monkeypatch):
