@@ -114,8 +114,8 @@ def test_blur_is_a_gaussian_of_its_width() -> None:
 def test_blur_and_resampling_remove_detail(kind: Callable, images: torch.Tensor) -> None:
     left = high_frequencies(kind(images), 0.45) / high_frequencies(images, 0.45)
     assert left.max() < 1 and left.mean() < 0.2
-    coarse = high_frequencies(kind(images), 0.2) / high_frequencies(images, 0.2)
-    assert coarse.max() > 5 * coarse.min()  # every image in its own measure
+    copies = high_frequencies(kind(images[:1].expand(32, -1, -1, -1)), 0.2)
+    assert len(set(copies.tolist())) > 10  # every image in its own measure
 
 
 def test_resampling_to_a_quarter_keeps_a_quarter() -> None:
