@@ -12,11 +12,11 @@ from contextlib import contextmanager
 
 def main() -> None:
     """Serve the app until it is interrupted; a wrong setting or missing weights end in one line and exit code 1."""
-    from gradio_ui.memory import return_freed_memory
     from gradio_ui.recognition.errors import RecognitionError
     from gradio_ui.recognition.telemetry import disable_telemetry, keep_fonts_in_temp
+    from gradio_ui.server.memory import return_freed_memory
+    from gradio_ui.server.temp_files import TempFiles
     from gradio_ui.settings import SettingsError, parse_settings
-    from gradio_ui.temp_files import TempFiles
 
     disable_telemetry()
     keep_fonts_in_temp()

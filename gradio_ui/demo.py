@@ -9,17 +9,17 @@ import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 
-from gradio_ui.mcp_files import agents_lifespan
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
-from gradio_ui.server import Guard, GuardedBlocks, misfit
+from gradio_ui.server.guard import Guard, GuardedBlocks, misfit
+from gradio_ui.server.mcp_files import agents_lifespan
+from gradio_ui.server.temp_files import KEPT_MINUTES
 from gradio_ui.settings import Settings
 from gradio_ui.tabs.about import about_tab
 from gradio_ui.tabs.batch import batch_tab
 from gradio_ui.tabs.image import image_tab
 from gradio_ui.tabs.video import video_tab
 from gradio_ui.tabs.webcam import webcam_tab
-from gradio_ui.temp_files import KEPT_MINUTES
 from gradio_ui.views import html as charts
 from gradio_ui.views.static import STATIC
 from gradio_ui.webcam.session_guard import SessionGuard

@@ -26,10 +26,18 @@ PROGRAM = ("app", "gradio_ui", "training")
 # `gradio_ui` alone stands for the modules at its top: settings, the models to choose from, limits.
 ENGINE = "gradio_ui.recognition"
 MAY_IMPORT = {
-    "app": {"gradio_ui.demo", "gradio_ui", ENGINE},
-    "gradio_ui.demo": {"gradio_ui.tabs", "gradio_ui.views", "gradio_ui", ENGINE},
-    "gradio_ui.tabs": {"gradio_ui.webcam", "gradio_ui.views", "gradio_ui", ENGINE},
-    "gradio_ui.webcam": {"gradio_ui.views", "gradio_ui", ENGINE},
+    "app": {"gradio_ui.demo", "gradio_ui.server", "gradio_ui", ENGINE},
+    "gradio_ui.demo": {
+        "gradio_ui.tabs",
+        "gradio_ui.views",
+        "gradio_ui.webcam",
+        "gradio_ui.server",
+        "gradio_ui",
+        ENGINE,
+    },
+    "gradio_ui.tabs": {"gradio_ui.webcam", "gradio_ui.views", "gradio_ui.server", "gradio_ui", ENGINE},
+    "gradio_ui.webcam": {"gradio_ui.views", "gradio_ui.server", "gradio_ui", ENGINE},
+    "gradio_ui.server": {"gradio_ui", ENGINE},
     "gradio_ui.views": {ENGINE},
     "gradio_ui": {ENGINE},
     ENGINE: set(),
@@ -70,7 +78,7 @@ SLOW = {
     "supervision",
     "trackers",
 }
-PAGE = ("gradio_ui.demo", "gradio_ui.mcp_files", "gradio_ui.tabs", "gradio_ui.views.background_work")
+PAGE = ("gradio_ui.demo", "gradio_ui.server", "gradio_ui.tabs", "gradio_ui.views.background_work")
 MAY_LOAD = {library: ("training",) if library in TORCH else () for library in SLOW} | {"gradio": PAGE}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,14 +18,13 @@ from training.errors import CardError, command
 from training.evaluation.metrics import CORE
 from training.evaluation.results import Calibration, FigureRecord, Robustness
 from training.files import write_text
+from training.reporting.dataset_names import HUB_ID, dataset_of, place_of
 from training.reporting.report import (
     REPORT_FILE,
     Example,
     Report,
     Result,
-    RunData,
     RunRecord,
-    SplitInfo,
     record_changes,
 )
 from training.reporting.tables import format_cell
@@ -35,9 +33,9 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
 TEMPLATE = Path(__file__).parents[1] / "model_card" / "card_template.md"
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
 TASK = "image-classification"
-BENCHMARK = "fer2013"  # what a local copy of the training data is called in the metadata
+
 DATASET_NAMES = {"fer2013": "FER-2013", "ferplus": "FER+"}
 VOTE_METRIC = "vote_cross_entropy"
 # report name -> (name on the Hub, name for people)
@@ -125,7 +123,7 @@ def _metadata(report: Report, training: RunRecord, example: Example, best: Resul
         library_name="transformers",
         pipeline_tag=TASK,
         base_model=base_model if HUB_ID.fullmatch(base_model) else None,
-        datasets=[_dataset_of(training.dataset, training)[0]],
+        datasets=[dataset_of(training.dataset, training)[0]],
         metrics=["accuracy", "f1", "roc_auc"],
         tags=["facial-expression-recognition", "emotion", "faces", DATASET_NAMES[best.head].lower()],
         model_name=report.model.name.rsplit("/", 1)[-1],
@@ -141,25 +139,13 @@ def _metadata(report: Report, training: RunRecord, example: Example, best: Resul
     )
 
 
-def _dataset_of(source: SplitInfo | RunData, training: RunRecord) -> tuple[str, str]:
-    """Return id and name of a dataset; a local copy of what the model was trained on has the benchmark's own name."""
-    name, trained_on = source.source, training.dataset
-    same = name == trained_on.source
-    if isinstance(source, SplitInfo):
-        same = same or source.fingerprint in trained_on.fingerprint.values()
-    if same and not HUB_ID.fullmatch(name):
-        votes = isinstance(source, SplitInfo) and source.reference == "FER+ majority"
-        return BENCHMARK, "FER+" if votes else "FER-2013"
-    return (name, name) if HUB_ID.fullmatch(name) else (name.split(".")[0], name)
-
-
 def _eval_results(result: Result, training: RunRecord) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     if result.subset != "all":  # the Hub compares benchmarks as they are defined
         return []
     suffix = "" if result.tta == "none" else f" ({result.tta} TTA)"
-    dataset_type, dataset_name = _dataset_of(result.dataset, training)
+    dataset_type, dataset_name = dataset_of(result.dataset, training)
     return [
         EvalResult(
             task_type=TASK,
@@ -175,12 +161,6 @@ def _eval_results(result: Result, training: RunRecord) -> list[EvalResult]:
         for key, (kind, name) in PUBLISHED.items()
         if (value := getattr(result.metrics, key)) is not None
     ]
-
-
-def place_of(result: Result, training: RunRecord) -> str:
-    """Return where a result was measured: the split, and the dataset unless it is the one trained on."""
-    dataset_type, name = _dataset_of(result.dataset, training)
-    return result.split if dataset_type == BENCHMARK else f"{name}, {result.split}"
 
 
 def _tables(results: Sequence[Result], training: RunRecord) -> list[dict[str, Any]]:

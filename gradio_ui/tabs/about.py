@@ -11,7 +11,7 @@ import gradio as gr
 
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.recognizer import EmotionRecognizer
-from gradio_ui.temp_files import KEPT_MINUTES
+from gradio_ui.server.temp_files import KEPT_MINUTES
 from gradio_ui.views.html import data_url
 
 DETECTORS = {

@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from gradio_ui.arguments import boolean
-from gradio_ui.mcp_files import several_files
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import ImageError, RecognitionError
 from gradio_ui.recognition.image_io import read_image
 from gradio_ui.recognition.recognizer import EmotionRecognizer
 from gradio_ui.recognition.types import Recognition
-from gradio_ui.server import refusal
+from gradio_ui.server.arguments import boolean
+from gradio_ui.server.guard import refusal
+from gradio_ui.server.mcp_files import several_files
+from gradio_ui.server.uploads import UploadedImages, name_of, read_upload, stem_of
 from gradio_ui.settings import Settings
-from gradio_ui.uploads import UploadedImages, name_of, read_upload, stem_of
 from gradio_ui.views import html as charts
 from gradio_ui.views.background_work import Cancellable, busy, connect, idle
 from gradio_ui.views.face_labels import annotate

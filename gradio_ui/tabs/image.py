@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import gradio as gr
 import numpy as np
 
-from gradio_ui.arguments import boolean
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.image_io import read_image
 from gradio_ui.recognition.types import Recognition
-from gradio_ui.server import refusal
+from gradio_ui.server.arguments import boolean
+from gradio_ui.server.guard import refusal
+from gradio_ui.server.uploads import read_upload
 from gradio_ui.settings import Settings
-from gradio_ui.uploads import read_upload
 from gradio_ui.views import html as charts
 from gradio_ui.views.examples import example_pictures
 from gradio_ui.views.face_labels import annotate

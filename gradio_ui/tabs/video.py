@@ -10,15 +10,15 @@ from typing import Any, BinaryIO, NamedTuple
 
 import gradio as gr
 
-from gradio_ui.arguments import number
-from gradio_ui.listeners import abandonment
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.video import SUFFIXES
 from gradio_ui.recognition.video_analysis import VideoAnalysis, write_json
-from gradio_ui.server import refusal
+from gradio_ui.server.arguments import number
+from gradio_ui.server.guard import refusal
+from gradio_ui.server.listeners import abandonment
+from gradio_ui.server.uploads import open_upload, stem_of
 from gradio_ui.settings import Settings
-from gradio_ui.uploads import open_upload, stem_of
 from gradio_ui.views import html as charts
 from gradio_ui.views.background_work import Cancellable, busy, connect, idle
 from gradio_ui.views.face_labels import face_drawer

@@ -10,7 +10,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from gradio_ui.temp_files import TempFiles
+from gradio_ui.server.temp_files import TempFiles
 
 
 @pytest.fixture(scope="module")

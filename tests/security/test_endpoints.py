@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradio_ui.server import MISFIT
-from gradio_ui.uploads import REFUSAL
+from gradio_ui.server.guard import MISFIT
+from gradio_ui.server.uploads import REFUSAL
 
 JUNK = (None, "x", 10**400, -1, [], {}, [[[]]], float("inf"), {"__type__": "update"})
 SECONDS = 20  # that an answer may take on a busy machine; a worker that hangs never answers

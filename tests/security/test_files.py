@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from gradio_ui.recognition.errors import ImageError
+from gradio_ui.server.temp_files import TempFiles
+from gradio_ui.server.uploads import UploadedImages, UploadError, admit, name_of, open_upload, read_upload, stem_of
 from gradio_ui.settings import SettingsError
-from gradio_ui.temp_files import TempFiles
-from gradio_ui.uploads import UploadedImages, UploadError, admit, name_of, open_upload, read_upload, stem_of
 
 CONTENT = "a" * 64
 
 OTHER = """
 import sys, time
 from pathlib import Path
-from gradio_ui.temp_files import TempFiles
+from gradio_ui.server.temp_files import TempFiles
 with TempFiles(Path(sys.argv[1])) as files:
     (files.uploads / "mine").write_text("left behind")
     print(files.uploads, flush=True)
@@ -79,7 +79,7 @@ def test_descriptors_are_closed(uploads: Path) -> None:
 
 
 def test_large_images_are_refused(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradio_ui.uploads.MAX_IMAGE_BYTES", 2)
+    monkeypatch.setattr("gradio_ui.server.uploads.MAX_IMAGE_BYTES", 2)
     with pytest.raises(ImageError, match="Expected an image of up to"):
         read_upload({"path": f"{uploads}/{CONTENT}/a.png"})
 

@@ -15,8 +15,8 @@ from PIL import Image
 from gradio_ui.recognition.errors import ImageError, SaliencyError
 from gradio_ui.recognition.image_io import read_image
 from gradio_ui.recognition.types import Faces, Recognition
+from gradio_ui.server.temp_files import TempFiles
 from gradio_ui.settings import Settings
-from gradio_ui.temp_files import TempFiles
 from tests.support.browser import free_port
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")

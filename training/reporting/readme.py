@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.card import place_of
 from training.errors import ReportError, command
 from training.files import write_text
+from training.reporting.dataset_names import place_of
 from training.reporting.report import Report
 from training.reporting.tables import format_cell
 

@@ -14,11 +14,11 @@ import pytest
 from gradio_ui.demo import Chooser
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import ModelError
+from gradio_ui.server.uploads import REFUSAL
 from gradio_ui.settings import Settings
 from gradio_ui.tabs.batch import BatchHandlers
 from gradio_ui.tabs.image import EMPTY, ImageHandlers, face_at, show_face, take_example
 from gradio_ui.tabs.video import VideoHandlers
-from gradio_ui.uploads import REFUSAL
 from tests.support.app_fixtures import FakeRecognizer
 from tests.support.clips import make_clip
 

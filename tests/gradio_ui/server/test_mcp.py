@@ -16,7 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, Tool
 from PIL import Image
 
-from gradio_ui.uploads import REFUSAL
+from gradio_ui.server.uploads import REFUSAL
 from tests.gradio_ui.test_api import sweep_all
 
 

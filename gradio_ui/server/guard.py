@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gradio_ui.recognition.errors import RecognitionError
-from gradio_ui.uploads import UploadError, admit
+from gradio_ui.server.uploads import UploadError, admit
 
 FAILED = "Something went wrong on the server. Try again; if it happens again, please report it."
 MISFIT = "Expected values of the kinds that the page sends, got another. Reload the page, or see “Use via API” there."

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 
-from gradio_ui import listeners
 from gradio_ui.recognition.types import Recognition
+from gradio_ui.server.guard import listeners
 from tests.support.app_fixtures import FakeRecognizer, serve
 from tests.support.clips import make_clip
 

@@ -8,7 +8,7 @@ import pytest
 
 CODE = """
 import numpy as np, psutil
-from gradio_ui.memory import return_freed_memory
+from gradio_ui.server.memory import return_freed_memory
 assert return_freed_memory()
 resident = psutil.Process().memory_info().rss
 np.ones(30_000_000, np.uint8)  # freed at once: without the setting, blocks of this size now come from the heap
