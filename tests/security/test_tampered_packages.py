@@ -66,7 +66,10 @@ def test_files_beyond_the_checksums(package: Path) -> None:
     (package / f"{FIGURE}.svg").unlink()
     missing, more = check_files(package)
     assert f"{FIGURE}.svg: is in the checksums of report.json, but not in the folder" in missing
-    assert "figures/more.png: has no checksum in report.json; delete it, or run python -m training.hub" in more
+    assert (
+        "figures/more.png: has no checksum in report.json; delete it, or run python -m training.hub.package_check"
+        in more
+    )
 
 
 def test_a_package_without_checksums_names_the_command(root: Path, package: Path) -> None:

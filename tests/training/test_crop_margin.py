@@ -101,7 +101,7 @@ def test_margins_are_stored_beside_the_others(tmp_path: Path) -> None:
 def test_a_detector_that_finds_nothing(pictures: list[np.ndarray]) -> None:
     nothing = PlacedFaceDetector(pictures, 0.0)
     nothing.truths = [np.array([0, 0, 9, 9], np.float32)]
-    with pytest.raises(EvaluationError, match="found none of 16 faces: expected images"):
+    with pytest.raises(EvaluationError, match=r"found none of 16 faces\. Expected images"):
         measure(MeanColorClassifier(), nothing, pictures)
 
 

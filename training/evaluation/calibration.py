@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from training.evaluation.metrics import compute, vote_cross_entropy
 from training.evaluation.results import Calibration, CalibrationMetrics
@@ -55,10 +55,10 @@ def fit_scaling(logits: np.ndarray, references: np.ndarray) -> Scaling:
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         scale, bias = np.exp(parameters[:classes]), parameters[classes:]
-        p = softmax(logits * scale + bias, axis=1)
+        log_p = log_softmax(logits * scale + bias, axis=1)  # its logarithm is finite where a probability is 0
         uneven = parameters[:classes] - parameters[:classes].mean()
-        value = -np.log((p * hot).sum(axis=1)).mean() + L2_PENALTY * ((uneven**2).sum() + (bias**2).sum())
-        slope = (p - hot) / n
+        value = -log_p[np.arange(n), references].mean() + L2_PENALTY * ((uneven**2).sum() + (bias**2).sum())
+        slope = (np.exp(log_p) - hot) / n
         slopes = (
             (slope * logits * scale).sum(axis=0) + 2 * L2_PENALTY * uneven,
             slope.sum(axis=0) + 2 * L2_PENALTY * bias,
@@ -74,7 +74,7 @@ def fit_temperature(logits: np.ndarray, references: np.ndarray) -> Scaling:
     logits, rows = np.asarray(logits, np.float64), np.arange(len(references))
 
     def loss(log_temperature: float) -> float:
-        return -np.log(softmax(logits / np.exp(log_temperature), axis=1)[rows, references]).mean()
+        return -log_softmax(logits / np.exp(log_temperature), axis=1)[rows, references].mean()
 
     temperature = np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x)
     return Scaling(np.full(logits.shape[1], temperature), np.zeros(logits.shape[1]))

@@ -127,7 +127,7 @@ def test_the_served_map_shows_the_smile_without_torch(root: Path) -> None:
 import sys
 from skimage.data import astronaut
 from gradio_ui.recognition import EmotionRecognizer
-recognizer = EmotionRecognizer.from_pretrained("model_card/fer2013", detector="haar")
+recognizer = EmotionRecognizer.from_pretrained("model_card/fer2013")
 crop, heat = recognizer.explain(astronaut(), 0, "happy")
 assert heat.shape == crop.shape[:2] and heat.dtype == "float32" and heat.min() == 0 and heat.max() == 1
 row, column = (heat >= 0.5).nonzero()

@@ -60,7 +60,7 @@ def test_a_cut_off_video_gives_its_part_and_says_so(client: Client, tmp_path: Pa
 def test_a_broken_video_is_one_clear_error(client: Client, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"not a video at all")
-    with pytest.raises(AppError, match=r"broken\.mp4 cannot be read as a video"):
+    with pytest.raises(AppError, match="The file cannot be read as a video"):
         client.predict(handle_file(broken), api_name="/recognize_video")
     with pytest.raises(AppError, match="Expected a video, got none"):
         client.predict(None, api_name="/recognize_video")
