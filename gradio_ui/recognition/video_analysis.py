@@ -23,13 +23,14 @@ import numpy as np
 
 from .crop import crop_face
 from .errors import VideoError
+from .tables import BOX, csv_rows, escape_cell, label_columns, raw_columns
 from .tracker import ExpressionSession, TrackedFace
 from .types import Recognition
 from .video import Source, VideoFrame, VideoReader, VideoWriter, name_of
 
 Draw = Callable[[np.ndarray, Sequence[TrackedFace]], np.ndarray]
 
-COLUMNS = ("seconds", "face", "left", "top", "right", "bottom", "confidence", "label")
+COLUMNS = ("seconds", "face", *BOX, "confidence", "label")
 THUMBNAIL = 128  # pixels
 AHEAD = 6  # frames read ahead, so that recognition keeps one core busy while drawing and writing keep another
 
@@ -107,8 +108,8 @@ class VideoAnalysis:
         """Go through the video once. The files are whole when it ends, and absent when it is interrupted.
 
         Args:
-            table: CSV file to write: a row per face and analysed frame, with the columns `COLUMNS`, then for each
-                label its smoothed probability and, as `raw_<label>`, that of the frame alone.
+            table: CSV file to write: a row per face and analysed frame, with the columns of `video_columns`;
+                `read_table` reads it.
             video: annotated MP4 file to write.
             draw: (frame, faces) -> the frame with them drawn, for `video`; the faces of an analysed frame stay until
                 the next one.
@@ -125,9 +126,8 @@ class VideoAnalysis:
             self.duration = reader.duration
             self._require_length(reader.duration or 0.0)
             writer = stack.enter_context(VideoWriter(video, reader)) if video is not None else None
-            rows = csv.writer(stack.enter_context(_whole(Path(table))))
-            labels = self.session.labels
-            rows.writerow([*COLUMNS, *labels, *(f"raw_{label}" for label in labels)])
+            columns = video_columns(self.session.labels)
+            write_row = csv_rows(stack.enter_context(_whole(Path(table))), columns)
             thread = ThreadPoolExecutor(1)
             stack.callback(thread.shutdown, cancel_futures=True)
             for frame, found in self._recognized(reader, thread):
@@ -139,7 +139,7 @@ class VideoAnalysis:
                     faces = self.session.update(found.result(), frame.seconds)
                     self.analyzed += 1
                     for face in faces:
-                        rows.writerow(_row(face))
+                        write_row(dict(zip(columns, _cells(face), strict=True)))
                         self._remember(frame.image, face)
                 if writer is not None:
                     writer.write(frame, draw(frame.image, faces) if draw else frame.image)
@@ -203,6 +203,33 @@ class VideoAnalysis:
             self.moments[face.label] = Moment(face.label, face.seconds, face.face, probability, picture)
 
 
+def video_columns(labels: Sequence[str]) -> list[str]:
+    """List the columns of `VideoAnalysis.run`'s table.
+
+    These are `COLUMNS`, then for each label its smoothed probability and, as `raw_<label>`, that of the frame alone.
+    """
+    return [*COLUMNS, *label_columns(labels).values(), *raw_columns(labels).values()]
+
+
+def read_table(table: str | Path, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Read a table of `VideoAnalysis.run`: each row's numbers and label, by `video_columns`.
+
+    Args:
+        table: the CSV file.
+        labels: the model's.
+    """
+    columns = video_columns(labels)
+    written = {escape_cell(label): label for label in labels}
+    with open(table, newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        next(rows)
+        for cells in rows:
+            row = dict(zip(columns, cells, strict=True))
+            label = row.pop("label")
+            numbers = {name: float(value) for name, value in row.items()}
+            yield {**numbers, "face": int(row["face"]), "label": label if label in labels else written[label]}
+
+
 def write_json(table: str | Path, path: str | Path, summary: dict[str, Any]) -> None:
     """Write the summary and, row by row, the table as one JSON file, whole or not at all.
 
@@ -211,17 +238,16 @@ def write_json(table: str | Path, path: str | Path, summary: dict[str, Any]) -> 
         path: file to write: {"summary": {...}, "timeline": [a dict per row]}.
         summary: of `VideoAnalysis.summary`.
     """
-    with open(table, newline="", encoding="utf-8") as source, _whole(Path(path)) as file:
+    with _whole(Path(path)) as file:
         file.write(f'{{"summary": {json.dumps(summary)},\n"timeline": [')
         comma = "\n"
-        for row in csv.DictReader(source):
-            typed = {name: value if name == "label" else float(value) for name, value in row.items()}
-            file.write(comma + json.dumps(typed | {"face": int(row["face"])}))
+        for row in read_table(table, list(summary["shares"])):
+            file.write(comma + json.dumps(row))
             comma = ",\n"
         file.write("\n]}\n")
 
 
-def _row(face: TrackedFace) -> list[Any]:
+def _cells(face: TrackedFace) -> list[Any]:
     return [
         f"{face.seconds:.4f}",
         face.face,

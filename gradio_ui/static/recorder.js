@@ -1,5 +1,29 @@
 // Part of the function body that webcam.js ends: what can be saved. Only the browser keeps it.
 
+// The columns of the labels and the cells of CSV files follow gradio_ui/recognition/tables.py.
+const TAKEN = [
+  ...["face", "left", "top", "right", "bottom", "confidence", "label", "probability"],
+  ...["file", "path", "seconds", "width", "height", "error"],
+];
+
+function labelColumns(labels) {
+  const taken = new Set(TAKEN);
+  const free = (column, used) => {
+    while (used(column)) column += "_probability";
+    taken.add(column);
+    return column;
+  };
+  const smoothed = labels.map((label) => free(label, (name) => taken.has(name) || (name !== label && labels.includes(name))));
+  return [...smoothed, ...smoothed.map((column) => free(`raw_${column}`, (name) => taken.has(name)))];
+}
+
+function csvCell(value) {
+  if (typeof value !== "string") return value;
+  const runs = /^[=+\-@\t\r\n]/.test(value) && !/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(value);
+  const text = runs ? `'${value}` : value;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
 // A row for each face of each result, as plain numbers, of the last hour.
 class Table {
   static KEPT_S = 3600;
@@ -26,9 +50,13 @@ class Table {
     return part;
   }
 
+  get columns() {
+    return [...Table.NAMES, ...labelColumns(this.labels)];
+  }
+
   // The rows with their names; time counts from the first one.
   *objects() {
-    const names = [...Table.NAMES, ...this.labels, ...this.labels.map((label) => `raw_${label}`)];
+    const names = this.columns;
     for (const row of this.rows) {
       const named = Object.fromEntries(names.map((name, i) => [name, row[i]]));
       yield Object.assign(named, { seconds: Number((row[0] - this.rows[0][0]).toFixed(3)), label: this.labels[named.label] });
@@ -36,10 +64,9 @@ class Table {
   }
 
   toCSV() {
-    const quoted = (value) => (/[",\r\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
-    const lines = [...this.objects()].map(Object.values);
-    const head = [...Table.NAMES, ...this.labels, ...this.labels.map((label) => `raw_${label}`)];
-    return [head, ...lines].map((line) => `${line.map(quoted).join(",")}\r\n`).join("");
+    const head = this.columns;
+    const lines = [...this.objects()].map((row) => head.map((name) => row[name])); // its own order may differ
+    return [head, ...lines].map((line) => `${line.map(csvCell).join(",")}\r\n`).join("");
   }
 
   toJSON() {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import ImageError, RecognitionError
 from gradio_ui.recognition.image_io import read_image
 from gradio_ui.recognition.recognizer import EmotionRecognizer
+from gradio_ui.recognition.tables import face_cells, face_columns, write_csv
 from gradio_ui.recognition.types import Recognition
 from gradio_ui.server.arguments import boolean
 from gradio_ui.server.guard import refusal
@@ -32,7 +32,6 @@ from gradio_ui.views.plots import clock, progress_bar
 MAX_PICTURES = 500  # at once; for more there is `python -m gradio_ui.recognition`
 PIECE = 8  # pictures that are scored together; after each piece the progress is shown
 THUMBNAIL = 640  # pixels, the long side of a picture in the gallery
-BOX = ("left", "top", "right", "bottom")
 QUEUE = "batch"  # one batch at a time, of all visitors
 
 File = dict[str, Any]  # Gradio's: "path" on the server, "orig_name" on the visitor's machine
@@ -247,18 +246,16 @@ def write_tables(entries: Sequence[Entry], labels: Sequence[str], folder: Path) 
         The paths of the CSV file, with a row for each face and for each picture without one, and of the JSON file.
     """
     table, json_file = folder / "expressions.csv", folder / "expressions.json"
-    columns = ["file", "face", *BOX, "confidence", "label", "probability", *labels, "error"]
     with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        for entry in entries:
-            for face in entry.get("faces") or [{}]:
-                row = {name: face[name] for name in ("face", "confidence", "label", "probability") if name in face}
-                box = dict(zip(BOX, face.get("box", ()), strict=False))
-                rest = face.get("probabilities", {}) | {"file": entry["file"], "error": entry.get("error", "")}
-                writer.writerow(row | box | rest)
+        write_csv(file, ["file", *face_columns(labels), "error"], (row for entry in entries for row in rows_of(entry)))
     json_file.write_text(json.dumps({"labels": list(labels), "pictures": entries}, indent=1), encoding="utf-8")
     return str(table), str(json_file)
+
+
+def rows_of(entry: Entry) -> list[dict[str, Any]]:
+    """Return a row of named cells for each face of an entry, or one that says there is none."""
+    place = {"file": entry["file"], "error": entry.get("error", "")}
+    return [place | face_cells(face) for face in entry.get("faces", ())] or [place]
 
 
 def too_many(files: Sequence[File]) -> str:

@@ -6,7 +6,6 @@ Pictures and files are data URLs: the server writes none of them to disk.
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradio_ui.recognition.palette import COLORS, OTHER_COLOR
+from gradio_ui.recognition.tables import face_cells, face_columns, write_csv
 from gradio_ui.views.face_labels import heat_overlay, heat_scale
 
 FaceDict = dict[str, Any]  # one element of Recognition.to_dicts()
@@ -133,21 +133,8 @@ def table(faces: Sequence[FaceDict]) -> str:
 
 def to_csv(faces: Sequence[FaceDict]) -> str:
     """Write all faces as CSV (RFC 4180) with a header; one column per probability."""
-    rows = [
-        {
-            "face": face["face"],
-            **dict(zip(("left", "top", "right", "bottom"), face["box"], strict=True)),
-            "confidence": face["confidence"],
-            "label": face["label"],
-            "probability": face["probability"],
-            **face["probabilities"],
-        }
-        for face in faces
-    ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["face"])
-    writer.writeheader()
-    writer.writerows(rows)
+    text = io.StringIO(newline="")
+    write_csv(text, face_columns(faces[0]["probabilities"] if faces else ()), map(face_cells, faces))
     return text.getvalue()
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradio_ui.recognition.palette import COLORS, OTHER_COLOR
+from gradio_ui.recognition.tables import label_columns
 from gradio_ui.recognition.tracker import LOST_SECONDS
-from gradio_ui.recognition.video_analysis import Moment
+from gradio_ui.recognition.video_analysis import Moment, video_columns
 from gradio_ui.views import html as charts
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
     from plotly.subplots import make_subplots
 
     labels = list(found["shares"])
-    rows = pd.read_csv(table, usecols=["seconds", "face", *labels])
+    shown = label_columns(labels)
+    columns = list(shown.values())
+    rows = pd.read_csv(table, header=0, names=video_columns(labels), usecols=["seconds", "face", *columns])
     faces = [face["face"] for face in found["faces"][:PLOTTED_FACES]]
     figure = make_subplots(
         rows=max(1, len(faces)),
@@ -107,11 +110,11 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
         own = rows[rows["face"] == face].reset_index(drop=True)
         own = own.groupby(own.index // -(-len(own) // PLOTTED_POINTS)).mean()
         steps = own["seconds"].diff()
-        own.loc[steps > max(LOST_SECONDS, 3 * steps.median()), labels] = None  # no line while the face was away
+        own.loc[steps > max(LOST_SECONDS, 3 * steps.median()), columns] = None  # no line while the face was away
         for label in labels:
             figure.add_scatter(
                 x=own["seconds"],
-                y=own[label],
+                y=own[shown[label]],
                 name=label,
                 legendgroup=label,
                 showlegend=panel == 1,

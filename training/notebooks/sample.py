@@ -3,13 +3,13 @@
 FER_DATASET=fer2013.csv FER_FERPLUS=fer2013new.csv jupyter lab training/notebooks
 """
 
-import csv
 import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from gradio_ui.recognition.tables import write_csv
 from training.data.labels import EMOTIONS, VOTES
 from training.data.load import load_fer
 
@@ -101,5 +101,5 @@ def _face(brows: int, corners: int, mouth: int, eyes: int, rng: np.random.Genera
 def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
+        write_csv(file, header, (dict(zip(header, row, strict=True)) for row in rows))
     return str(path)

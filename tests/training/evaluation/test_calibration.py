@@ -115,3 +115,19 @@ def test_cross_fitting_scores_each_half_with_the_other(sample, monkeypatch):
             losses += list(-np.log(p[np.arange(100), y[scored]]))
     assert found.after.nll == pytest.approx(np.mean(losses))
     assert found.images == 200 and (found.split, found.head) == ("validation", "fer2013")
+
+
+def test_the_loss_includes_the_penalty_on_the_biases(sample, monkeypatch):
+    """The value and the slopes that the optimizer gets belong together, far from zero as well."""
+    seen = {}
+
+    def check(loss, start, **options):
+        seen["loss"] = loss
+        return minimize(loss, start, **options)
+
+    monkeypatch.setattr(calibration, "minimize", check)
+    fit_scaling(sample[0][:50, :3], sample[1][:50] % 3)
+    at, step = np.array([0.3, -0.2, 0.1, 40.0, -30.0, 20.0]), 1e-4
+    for name, direction in zip("scale scale scale bias bias bias".split(), np.eye(6), strict=True):
+        rise = (seen["loss"](at + step * direction)[0] - seen["loss"](at - step * direction)[0]) / (2 * step)
+        assert rise == pytest.approx(seen["loss"](at)[1] @ direction, abs=1e-5), name

@@ -60,6 +60,13 @@ def test_people_are_resampled_not_their_images():
     assert of_pictures.people is None
 
 
+def test_nothing_but_misses_is_no_certainty():
+    y = np.arange(40) % 3
+    row = measure_groups(answers(y, y < 0), y, ["x", "y", "z"], {"g": ["a"] * 40}).columns["g"].groups["a"]
+    assert row.metrics.accuracy == 0
+    assert row.intervals.accuracy == pytest.approx((0, 1.959964**2 / (40 + 1.959964**2)))  # Wilson, z of 95 %
+
+
 def test_nothing_but_hits_is_no_certainty():
     y = np.arange(40) % 3
     row = measure_groups(answers(y, y >= 0), y, ["x", "y", "z"], {"g": ["a"] * 40}).columns["g"].groups["a"]
