@@ -13,7 +13,7 @@ from pathlib import Path
 
 OPT_OUT = {
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime's Linux wheels report to Microsoft and write a device id
-    "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub, transformers and gradio_client
+    "HF_HUB_DISABLE_TELEMETRY": "True",  # huggingface_hub, transformers and gradio_client; as Gradio itself sets it
     "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets and evaluate ask a host of Amazon's to count a download
     "GRADIO_ANALYTICS_ENABLED": "False",  # gradio asks for its newest version and reports each launch
     "DO_NOT_TRACK": "1",  # the general form, for what a plug-in may bring along

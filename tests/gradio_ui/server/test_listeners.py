@@ -14,7 +14,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from gradio_ui.recognition.types import Recognition
-from gradio_ui.server.guard import listeners
+from gradio_ui.server import listeners
 from tests.support.app_fixtures import FakeRecognizer, serve
 from tests.support.clips import make_clip
 
