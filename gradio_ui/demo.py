@@ -13,6 +13,7 @@ from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.server.guard import Guard, GuardedBlocks, misfit
 from gradio_ui.server.mcp_files import agents_lifespan
+from gradio_ui.server.session_guard import SessionGuard
 from gradio_ui.server.temp_files import KEPT_MINUTES
 from gradio_ui.settings import Settings
 from gradio_ui.tabs.about import about_tab
@@ -22,13 +23,16 @@ from gradio_ui.tabs.video import video_tab
 from gradio_ui.tabs.webcam import webcam_tab
 from gradio_ui.views import html as charts
 from gradio_ui.views.static import STATIC
-from gradio_ui.webcam.session_guard import SessionGuard
 
 TITLE = "Facial expression recognition"
 PURPOSE = (
     "Reads the apparent expression of every face, in a picture, a video or live. "
     f"Processed on this server; uploads are deleted within {KEPT_MINUTES} minutes."
 )
+
+
+# Of which Gradio keeps a state, 170 kB each; its own 10,000 took 1.7 GB, as each call without a session id makes one.
+MAX_SESSIONS = 256
 
 
 class ChoiceView(NamedTuple):
@@ -131,6 +135,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         ),
         "css_paths": [STATIC / "app.css"],
         "footer_links": ["api", "gradio"],
+        "state_session_capacity": MAX_SESSIONS,
         "mcp_server": True,  # the documented endpoints are tools for agents, too
         "app_kwargs": {
             "lifespan": agents_lifespan,

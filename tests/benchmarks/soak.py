@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,8 @@ class Watch(threading.Thread):
 
 
 def files_in(folder: Path) -> int:
-    return sum(path.is_file() for path in folder.rglob("*"))
+    """Count the files below a folder, less the list of the system's fonts, which the next start reads again."""
+    return sum(path.is_file() and not path.name.startswith("fontlist") for path in folder.rglob("*"))
 
 
 def soak(minutes: float, viewers: int) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def soak(minutes: float, viewers: int) -> dict[str, Any]:
             end = watch.sample()
         left = files_in(Path(scratch))
         log.seek(0)
-        tracebacks = log.read().count(b"Traceback")
+        logged = log.read().decode(errors="replace").splitlines()
     most = [max(column) for column in zip(start, *watch.samples, strict=True)]
     names = ("megabytes", "threads", "descriptors")
     process = {name: [round(v) for v in values] for name, *values in zip(names, start, most, end, strict=True)}
@@ -109,7 +111,8 @@ def soak(minutes: float, viewers: int) -> dict[str, Any]:
         "viewers": viewers,
         **process,
         "files": [kept, left],
-        "tracebacks": tracebacks,
+        "tracebacks": sum("Traceback" in line for line in logged),
+        "logged": dict(Counter(line for line in logged if line.startswith(("ERROR", "WARNING"))).most_common(5)),
         "mixed_up": tally.total("mixed up"),
         "errors": tally.total("error"),
         "answers": {kind: {name: n for (k, name), n in tally.answers.items() if k == kind} for kind in kinds},
@@ -131,7 +134,8 @@ def table(found: dict[str, Any]) -> str:
         took = found["seconds"].get(kind, {})
         times = "".join(f"{took[name]:>10.2f}" if took else f"{'':10}" for name in ("median", "p95"))
         lines.append(f"{kind:16}{times}  {', '.join(f'{n} {name}' for name, n in sorted(counts.items()))}")
-    return "\n".join([*lines, *(f"{count} x {told}" for told, count in found["messages"].items())])
+    told = [*found["messages"].items(), *((f"in the log: {line}", n) for line, n in found["logged"].items())]
+    return "\n".join([*lines, *(f"{count} x {line}" for line, count in told)])
 
 
 def main() -> None:

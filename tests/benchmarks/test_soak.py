@@ -42,7 +42,9 @@ def test_the_table_shows_every_count() -> None:
     assert (tally.total("right"), tally.total("error")) == (3, 0)
     found = {"megabytes": [300, 500, 400], "threads": [9, 30, 12], "descriptors": [20, 40, 21], "files": [75, 0]}
     found |= {"tracebacks": 0, "mixed_up": 1, "errors": 2, "answers": {"frame": {"right": 3}}, "messages": {"x": 2}}
+    found |= {"logged": {"ERROR: y": 4}}
     lines = table(found | {"seconds": {"frame": {"median": 0.5, "p95": 1.25}}}).splitlines()
     assert "megabytes          300     500     400" in lines
     assert "answers mixed up 1, errors 2" in lines
-    assert lines[-2].split() == ["frame", "0.50", "1.25", "3", "right"] and lines[-1] == "2 x x"
+    assert lines[-3].split() == ["frame", "0.50", "1.25", "3", "right"]
+    assert lines[-2:] == ["2 x x", "4 x in the log: ERROR: y"]

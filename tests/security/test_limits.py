@@ -16,6 +16,8 @@ import psutil
 import pytest
 from PIL import Image
 
+from gradio_ui.demo import MAX_SESSIONS
+from gradio_ui.server.session_guard import MAX_BODY
 from gradio_ui.webcam.recording import MAX_RECORDINGS
 from gradio_ui.webcam.viewers import MAX_VIEWERS
 from tests.gradio_ui.webcam.test_viewers import page_data, recorders, wait_until
@@ -113,6 +115,45 @@ def test_odd_session_ids_leave_no_state(webcam: Webcam, session: Any) -> None:
     assert answer.json()["error"].startswith("Expected a request of up to" if len(str(session)) > 1e5 else "session_")
 
 
+@pytest.mark.parametrize("session", ["x" * 1_000_000, "x" * 65, "", "a b", "../..", 7, ["a"], {}])
+@pytest.mark.parametrize("path", ["queue/join", "run/recognize", "api/recognize", "call/v2/recognize", "cancel"])
+def test_no_endpoint_takes_an_odd_session_id(webcam: Webcam, path: str, session: Any) -> None:
+    body = {"data": [None] * 3, "fn_index": 0, "event_id": "a", "session_hash": session}
+    answer = webcam.client.post(f"{webcam.url}gradio_api/{path}", json=body)
+    assert answer.status_code == 400 and answer.json()["detail"].startswith("session_hash: expected 1 to 64 letters")
+
+
+def test_a_heartbeat_has_a_session_id(webcam: Webcam) -> None:
+    answer = webcam.client.get(f"{webcam.url}gradio_api/heartbeat/{'x' * 65}")
+    assert answer.status_code == 400 and "session_hash" in answer.json()["detail"]
+
+
+def test_gradio_keeps_few_sessions(webcam: Webcam, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradio.state_holder import StateHolder
+
+    held: list[StateHolder] = []
+    get = StateHolder.__getitem__
+    monkeypatch.setattr(StateHolder, "__getitem__", lambda self, key: held.append(self) or get(self, key))
+    for number in range(MAX_SESSIONS + 5):
+        webcam.call(None, f"kept{number}")
+    assert len(held[-1].session_data) == MAX_SESSIONS
+
+
+@pytest.mark.parametrize("path", ["queue/join", "call/v2/recognize", "mcp/", "component_server"])
+def test_large_requests_are_refused(webcam: Webcam, path: str) -> None:
+    body = b'{"session_hash": "a", "data": "' + b"x" * MAX_BODY + b'"}'
+    try:
+        answer = webcam.client.post(f"{webcam.url}gradio_api/{path}", content=body)
+    except httpx.TransportError:
+        return  # cut off while it was sent
+    assert answer.status_code == 413 and answer.json()["detail"].startswith("Expected a request of up to")
+
+
+def test_large_uploads_are_taken(webcam: Webcam) -> None:
+    files = {"files": ("large.bin", bytes(MAX_BODY + 1))}
+    assert webcam.client.post(f"{webcam.url}gradio_api/upload", files=files).status_code == 200
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"[" * 100_000, b"\xff\xfe", b'{"session_hash": NaN}'])
 def test_what_is_no_request_is_a_sentence(webcam: Webcam, body: bytes) -> None:
     answer = webcam.post(body)
@@ -144,6 +185,7 @@ WRONG: list[dict[str, Any]] = [
     {"recording": 10**30},
     {"start": None},
     {"seconds": -math.inf},
+    {"seconds": 1e21},  # at which the tracker would no longer tell two moments apart
     {"smoothing": {VISITOR: 1}},
     {"model": [VISITOR]},
     {"model": {}},
