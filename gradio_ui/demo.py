@@ -23,6 +23,7 @@ from gradio_ui.tabs.video import video_tab
 from gradio_ui.tabs.webcam import webcam_tab
 from gradio_ui.views import html as charts
 from gradio_ui.views.static import STATIC
+from gradio_ui.webcam.frames import MAX_REQUEST
 
 TITLE = "Facial expression recognition"
 PURPOSE = (
@@ -139,7 +140,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "mcp_server": True,  # the documented endpoints are tools for agents, too
         "app_kwargs": {
             "lifespan": agents_lifespan,
-            "middleware": [Middleware(Guard), Middleware(SessionGuard)],
+            "middleware": [Middleware(Guard), Middleware(SessionGuard, max_component=MAX_REQUEST)],
             "exception_handlers": {RequestValidationError: misfit},
         },
         "ssr_mode": False,  # pages rendered by a Node server in front would come without the guard's headers

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from gradio_ui.recognition.errors import RecognitionError
+from gradio_ui.recognition.telemetry import disable_telemetry
 
 
 class TrainingError(Exception):
@@ -105,6 +106,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def run(argv: list[str] | None = None) -> None:
+        disable_telemetry()
         _hide_loading()
         try:
             main(argv)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import IO, Any
 
 BOX = ("left", "top", "right", "bottom")
 FACE_COLUMNS = ("face", *BOX, "confidence", "label", "probability")
@@ -110,7 +110,7 @@ def escape_cell(value: Any) -> Any:
     return value
 
 
-def csv_rows(file: TextIO, columns: Sequence[str]) -> Callable[[Mapping[str, Any]], None]:
+def csv_rows(file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, Any]], None]:
     """Begin a CSV table (RFC 4180) whose texts, the header's among them, no spreadsheet runs as formulas.
 
     Args:
@@ -125,7 +125,7 @@ def csv_rows(file: TextIO, columns: Sequence[str]) -> Callable[[Mapping[str, Any
     return lambda row: writer.writerow([escape_cell(row.get(column, "")) for column in columns])
 
 
-def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+def write_csv(file: IO[str], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a whole CSV table, see `csv_rows`."""
     write_row = csv_rows(file, columns)
     for row in rows:

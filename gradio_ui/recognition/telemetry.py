@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,9 +21,20 @@ OPT_OUT = {
 }
 
 
+# What the libraries made of these variables, where they are imported already; they look at it on each use.
+READ = {
+    ("huggingface_hub.constants", "HF_HUB_DISABLE_TELEMETRY"): True,
+    ("datasets.config", "HF_UPDATE_DOWNLOAD_COUNTS"): False,
+    ("evaluate.config", "HF_UPDATE_DOWNLOAD_COUNTS"): False,
+}
+
+
 def disable_telemetry() -> None:
     """Switch off the telemetry of all dependencies for this process and its children."""
     os.environ.update(OPT_OUT)
+    for (module, name), value in READ.items():
+        if module in sys.modules:
+            setattr(sys.modules[module], name, value)
 
 
 def keep_fonts_in_temp() -> None:

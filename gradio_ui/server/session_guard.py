@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gradio_ui.webcam.frames import MAX_BYTES, RequestError, parse_session
+from gradio_ui.server.sessions import RequestError, parse_session
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,7 +17,6 @@ API = "/gradio_api"
 UPLOAD = f"{API}/upload"  # goes to the disk as it comes, up to the limit of the settings
 COMPONENT = f"{API}/component_server"  # functions that a component calls by itself: here the webcam's
 HEARTBEAT = f"{API}/heartbeat/"  # the id follows
-MAX_FRAME = MAX_BYTES * 4 // 3 + 10_000  # bytes: a frame as base64, and the rest of the JSON
 # Bytes of any other request. The page sends a few kB, since files are uploaded; agents send them as data URLs, and the
 # largest photos of a phone have 12 MB. Parsed, JSON may take some ten times as much memory.
 MAX_BODY = 16_000_000
@@ -30,10 +29,11 @@ class SessionGuard:
 
     Args:
         app: what answers the requests.
+        max_component: largest body of a request to the function of a component, in bytes.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, max_component: int) -> None:
+        self._app, self._max_component = app, max_component
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -44,7 +44,7 @@ class SessionGuard:
             if path.startswith(HEARTBEAT):
                 parse_session(path.removeprefix(HEARTBEAT))
             if posted:
-                most = MAX_FRAME if component else MAX_BODY
+                most = self._max_component if component else MAX_BODY
                 body = await _read(receive, most)
                 if body is None:
                     return  # the client has left

@@ -21,9 +21,10 @@ from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.palette import COLORS, OTHER_COLOR, text_color
 from gradio_ui.recognition.video_analysis import Draw
+from gradio_ui.server.sessions import RequestError, parse_session
 from gradio_ui.views.face_labels import face_drawer
 from gradio_ui.views.static import STATIC, script
-from gradio_ui.webcam.frames import LiveFrame, PartRequest, RequestError, parse_session
+from gradio_ui.webcam.frames import LiveFrame, PartRequest
 from gradio_ui.webcam.recording import BusyError, Recordings
 from gradio_ui.webcam.viewers import MAX_VIEWERS, Viewer, Viewers, lost
 

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 import struct
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gradio_ui.recognition.errors import ImageError, RecognitionError
+from gradio_ui.recognition.errors import ImageError
 from gradio_ui.recognition.image_io import read_image
+from gradio_ui.server.sessions import RequestError
 
 MAX_BYTES = 500_000  # of a frame's file; the page sends about 30 kB
+MAX_REQUEST = MAX_BYTES * 4 // 3 + 10_000  # bytes: a frame as base64, and the rest of the JSON
 MAX_PIXELS = 1_000_000
 MAX_SMOOTHING = 2.0  # seconds
 FORMATS = ("JPEG", "WEBP", "PNG")
 _FILE = f"a JPEG, WebP or PNG file of up to {MAX_BYTES // 1000} kB and {MAX_PIXELS // 1_000_000} megapixel"
-_SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")  # Gradio's page sends 10 or 11 characters, its client a UUID
 _LARGEST = 1e12  # of a time or a number, so that float64 still tells milliseconds apart
-
-
-class RequestError(RecognitionError, ValueError):
-    """Raised when the page, or a program in its place, sends something other than it should."""
 
 
 @dataclass(frozen=True)
@@ -106,17 +102,6 @@ class PartRequest:
         if not isinstance(finish, bool):
             raise RequestError("finish: expected true or false; reload the page")
         return cls(_integer(data, "number"), _integer(data, "have"), finish)
-
-
-def parse_session(session: Any) -> str:
-    """Check the id of a browser session.
-
-    Raises:
-        RequestError: it is no text of 1 to 64 letters, digits, hyphens and underscores.
-    """
-    if not isinstance(session, str) or not _SESSION.fullmatch(session):
-        raise RequestError("session_hash: expected 1 to 64 letters, digits, hyphens and underscores; reload the page")
-    return session
 
 
 def _object(data: Any) -> dict[str, Any]:

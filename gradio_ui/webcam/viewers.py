@@ -11,7 +11,8 @@ from typing import Any
 from gradio_ui.recognition.recognizer import EmotionRecognizer
 from gradio_ui.recognition.tracker import ExpressionSession, TrackedFace
 from gradio_ui.recognition.video_analysis import Draw
-from gradio_ui.webcam.frames import LiveFrame, PartRequest, RequestError
+from gradio_ui.server.sessions import RequestError
+from gradio_ui.webcam.frames import LiveFrame, PartRequest
 from gradio_ui.webcam.recording import BusyError, Recording, Recordings
 
 MAX_VIEWERS = 64

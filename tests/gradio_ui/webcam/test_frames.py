@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from gradio_ui.recognition.errors import ImageError
-from gradio_ui.webcam.frames import MAX_BYTES, LiveFrame, PartRequest, RequestError, parse_session
+from gradio_ui.server.sessions import RequestError, parse_session
+from gradio_ui.webcam.frames import MAX_BYTES, LiveFrame, PartRequest
 from tests.gradio_ui.webcam.test_viewers import page_data
 
 

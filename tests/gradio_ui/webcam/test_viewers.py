@@ -15,9 +15,10 @@ from PIL import Image
 
 from gradio_ui.recognition.tracker import TrackedFace
 from gradio_ui.recognition.types import Faces, Recognition
+from gradio_ui.server.sessions import RequestError
 from gradio_ui.webcam import recording
 from gradio_ui.webcam import viewers as live
-from gradio_ui.webcam.frames import LiveFrame, PartRequest, RequestError
+from gradio_ui.webcam.frames import LiveFrame, PartRequest
 from gradio_ui.webcam.recording import BusyError, Recordings
 from gradio_ui.webcam.viewers import Viewer, Viewers
 
