@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -260,7 +260,7 @@ def _cells(face: TrackedFace) -> list[Any]:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[IO[str]]:
+def _whole(path: Path) -> Iterator[TextIO]:
     """Write a text file that appears under its name when it is complete."""
     part = path.with_name(f".{path.name}.part")
     try:

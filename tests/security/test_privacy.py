@@ -265,3 +265,13 @@ def test_only_one_module_imports_onnxruntime(root: Path) -> None:
             bare = re.search(r"^\s+(import onnxruntime|from onnxruntime)\b", text, re.MULTILINE)
             if bare and path.name != "onnx_session.py" and "TYPE_CHECKING" not in text[: bare.start()][-40:]:
                 assert "import_onnxruntime()" in text, path
+
+
+@pytest.mark.parametrize("module", ["training.errors", "tests.benchmarks.record"])
+def test_training_and_benchmarks_switch_it_off(module: str, root: Path) -> None:
+    """Before a command's own imports, since the Hub's client and `datasets` read the variables when imported."""
+    program = f"import os, sys, {module}; print(*(os.environ.get(name) for name in sys.argv[1:]))"
+    clean = {name: value for name, value in os.environ.items() if name not in OPT_OUT}
+    command = [sys.executable, "-c", program, *OPT_OUT]
+    done = subprocess.run(command, cwd=root, env=clean, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == list(OPT_OUT.values())
