@@ -267,11 +267,15 @@ def test_only_one_module_imports_onnxruntime(root: Path) -> None:
                 assert "import_onnxruntime()" in text, path
 
 
-@pytest.mark.parametrize("module", ["training.errors", "tests.benchmarks.record"])
-def test_training_and_benchmarks_switch_it_off(module: str, root: Path) -> None:
-    """Before a command's own imports, since the Hub's client and `datasets` read the variables when imported."""
-    program = f"import os, sys, {module}; print(*(os.environ.get(name) for name in sys.argv[1:]))"
+def test_training_switches_it_off(root: Path) -> None:
+    """In libraries, too, that a command imported before it began."""
+    program = (
+        "import os, sys, datasets, evaluate, huggingface_hub.constants as hub; from training.errors import command;"
+        "found = lambda: [hub.HF_HUB_DISABLE_TELEMETRY, datasets.config.HF_UPDATE_DOWNLOAD_COUNTS,"
+        " evaluate.config.HF_UPDATE_DOWNLOAD_COUNTS, *map(os.environ.get, sys.argv[1:])];"
+        "print(*found()[:3]); command(lambda argv: print(*found()))([])"
+    )
     clean = {name: value for name, value in os.environ.items() if name not in OPT_OUT}
-    command = [sys.executable, "-c", program, *OPT_OUT]
-    done = subprocess.run(command, cwd=root, env=clean, capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.split() == list(OPT_OUT.values())
+    line = [sys.executable, "-c", program, *OPT_OUT]
+    done = subprocess.run(line, cwd=root, env=clean, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["False", "True", "True", "True", "False", "False", *OPT_OUT.values()]
