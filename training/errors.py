@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from gradio_ui.recognition.errors import RecognitionError
+from gradio_ui.recognition.telemetry import disable_telemetry
 
 
 class TrainingError(Exception):
@@ -97,7 +98,7 @@ class HubConnectionError(PublishError):
 
 
 def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
-    """Turn what a program may meet into one line, `error: ...`, and exit status 1.
+    """Run a program without telemetry, and turn what it may meet into one line, `error: ...`, and exit status 1.
 
     Args:
         main: takes the command line without the program's name, or None for `sys.argv`'s.
@@ -105,6 +106,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def run(argv: list[str] | None = None) -> None:
+        disable_telemetry()
         _hide_loading()
         try:
             main(argv)

@@ -267,11 +267,21 @@ def test_only_one_module_imports_onnxruntime(root: Path) -> None:
                 assert "import_onnxruntime()" in text, path
 
 
-@pytest.mark.parametrize("module", ["training.errors", "tests.benchmarks.record"])
-def test_training_and_benchmarks_switch_it_off(module: str, root: Path) -> None:
-    """Before a command's own imports, since the Hub's client and `datasets` read the variables when imported."""
-    program = f"import os, sys, {module}; print(*(os.environ.get(name) for name in sys.argv[1:]))"
+TRAINING = """
+import datasets.config, evaluate.config, huggingface_hub.constants, training.errors
+@training.errors.command
+def main(argv): ...
+main([])
+assert huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY
+assert not datasets.config.HF_UPDATE_DOWNLOAD_COUNTS and not evaluate.config.HF_UPDATE_DOWNLOAD_COUNTS
+"""
+
+
+@pytest.mark.parametrize("program", [TRAINING, "import tests.benchmarks.record"])
+def test_training_and_benchmarks_switch_it_off(program: str, root: Path) -> None:
+    """A command's libraries are imported before it runs and have read the variables by then."""
+    program += "\nimport os, sys; print(*(os.environ.get(name) for name in sys.argv[1:]))"
     clean = {name: value for name, value in os.environ.items() if name not in OPT_OUT}
     command = [sys.executable, "-c", program, *OPT_OUT]
-    done = subprocess.run(command, cwd=root, env=clean, capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.split() == list(OPT_OUT.values())
+    done = subprocess.run(command, cwd=root, env=clean, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == list(OPT_OUT.values()), done.stderr
