@@ -98,7 +98,7 @@ class HubConnectionError(PublishError):
 
 
 def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
-    """Turn what a program may meet into one line, `error: ...`, and exit status 1.
+    """Run a program without telemetry, and turn what it may meet into one line, `error: ...`, and exit status 1.
 
     Args:
         main: takes the command line without the program's name, or None for `sys.argv`'s.

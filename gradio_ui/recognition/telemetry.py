@@ -19,20 +19,18 @@ OPT_OUT = {
     "GRADIO_ANALYTICS_ENABLED": "False",  # gradio asks for its newest version and reports each launch
     "DO_NOT_TRACK": "1",  # the general form, for what a plug-in may bring along
 }
-
-
-# What the libraries made of these variables, where they are imported already; they look at it on each use.
-READ = {
-    ("huggingface_hub.constants", "HF_HUB_DISABLE_TELEMETRY"): True,
-    ("datasets.config", "HF_UPDATE_DOWNLOAD_COUNTS"): False,
-    ("evaluate.config", "HF_UPDATE_DOWNLOAD_COUNTS"): False,
-}
+# What those that are imported already have read from the variables: module, attribute, its value when switched off.
+ALREADY_READ = (
+    ("huggingface_hub.constants", "HF_HUB_DISABLE_TELEMETRY", True),
+    ("datasets.config", "HF_UPDATE_DOWNLOAD_COUNTS", False),
+    ("evaluate.config", "HF_UPDATE_DOWNLOAD_COUNTS", False),
+)
 
 
 def disable_telemetry() -> None:
     """Switch off the telemetry of all dependencies for this process and its children."""
     os.environ.update(OPT_OUT)
-    for (module, name), value in READ.items():
+    for module, name, value in ALREADY_READ:
         if module in sys.modules:
             setattr(sys.modules[module], name, value)
 
