@@ -42,6 +42,7 @@ def models(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     for name in ("fer2013", "quantized"):
         shutil.copytree(root / "model_card" / "fer2013", folder / name)
+    (folder / "quantized/report.json").unlink()  # its checksums are those of the float32 file
     (folder / "quantized/onnx/model_quantized.onnx").replace(folder / "quantized/onnx/model.onnx")
     return folder
 

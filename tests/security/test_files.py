@@ -179,6 +179,7 @@ def test_signals_remove_the_files(root: Path, tmp_path: Path, number: signal.Sig
     code = OTHER.replace(
         "with TempFiles", "from app import interrupted_by_signals\nwith interrupted_by_signals(), TempFiles"
     )
+    code = f"import signal; signal.signal({int(number)}, signal.SIG_DFL)  # else ignored under nohup\n{code}"
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)],
         cwd=root,

@@ -67,10 +67,10 @@ class Observed:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def interrupt(self) -> None:
-        """Send the program SIGINT, as Ctrl+C does."""
+        """Send the program SIGTERM; SIGINT is ignored by children of a background shell."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         traced = "strace" in str(self.process.args[0])  # type: ignore[index]
-        os.kill(int(children.read_text().split()[0]) if traced else self.process.pid, signal.SIGINT)
+        os.kill(int(children.read_text().split()[0]) if traced else self.process.pid, signal.SIGTERM)
 
     def hosts(self) -> set[str]:
         """Return every host but this machine that it asked for or connected to; a look-up counts as a host."""

@@ -64,7 +64,7 @@ def test_an_open_file_reads_like_its_path(suffix: str, tmp_path: Path) -> None:
             file.seek(100)  # wherever it stands
             assert rewrite(file, tmp_path / f"from_{name}.mp4") == ""
             assert not file.closed
-        assert (tmp_path / f"from_{name}.mp4").read_bytes() == (tmp_path / "from_path.mp4").read_bytes()
+        assert frame_times(tmp_path / f"from_{name}.mp4") == frame_times(tmp_path / "from_path.mp4")
 
 
 def test_errors_do_not_name_an_open_file(tmp_path: Path) -> None:

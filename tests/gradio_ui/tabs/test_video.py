@@ -15,8 +15,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from gradio_ui.recognition.palette import COLORS
+from gradio_ui.recognition.tables import write_csv
 from gradio_ui.recognition.tracker import TrackedFace
 from gradio_ui.recognition.types import Recognition
+from gradio_ui.recognition.video_analysis import video_columns
 from gradio_ui.tabs.video import face_drawer, outcome
 from gradio_ui.views.plots import progress, timeline
 from tests.support.app_fixtures import LABELS, FakeRecognizer, serve
@@ -99,8 +101,10 @@ def test_outcome_says_what_is_missing() -> None:
 
 def test_the_plot_has_panels_and_gaps(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
-    lines = [f"{t},1,0.9,0.1" for t in (0, 0.2, 0.4, 9.0, 9.2)] + ["0.2,2,0.3,0.7"]
-    table.write_text("\n".join(["seconds,face,happy,sad", *lines]))
+    rows = [{"seconds": t, "face": 1, "happy": 0.9, "sad": 0.1} for t in (0, 0.2, 0.4, 9.0, 9.2)]
+    rows.append({"seconds": 0.2, "face": 2, "happy": 0.3, "sad": 0.7})
+    with table.open("w", newline="", encoding="utf-8") as file:
+        write_csv(file, video_columns(["happy", "sad"]), rows)
     figure = timeline(table, {"shares": {"happy": 0.5, "sad": 0.5}, "faces": [{"face": 1}, {"face": 2}]})
     assert [(trace.name, len(trace.x)) for trace in figure.data] == [
         ("happy", 5),
