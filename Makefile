@@ -78,7 +78,7 @@ reproduce-fer2013 reproduce-ferplus: reproduce-%: runs/fer2013/run.json
 	$(BIN)/python -m training.crop_margin model_card/$* --dataset $(DATASET) --write
 	$(BIN)/python -m training.export model_card/$* --dataset $(DATASET) --ferplus $(FERPLUS)
 	$(BIN)/python -m training.evaluate model_card/$* --dataset $(DATASET) --ferplus $(FERPLUS) --flip_tta \
-	  --robustness --robustness_pictures 500
+	  --robustness --robustness_images 500
 	$(BIN)/python -m training.card model_card/$*
 	$(BIN)/python -m training.reporting.readme
 

@@ -38,7 +38,7 @@ def app(root: Path, gradio_files: Path) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def beside_the_pictures(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def beside_the_images(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with the files that the README speaks of."""
     (tmp_path / "model_card").symlink_to(root / "model_card")
     (tmp_path / "node_modules").symlink_to(JAVASCRIPT / "node_modules")

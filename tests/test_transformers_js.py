@@ -18,13 +18,13 @@ from gradio_ui.recognition.classifier import Classifier
 HERE = Path(__file__).parent / "javascript"
 
 
-def in_javascript(models: Path, picture: Path) -> dict[str, dict[str, float]]:
+def in_javascript(models: Path, image: Path) -> dict[str, dict[str, float]]:
     """Scores by dtype and label."""
     if not shutil.which("node"):
         pytest.skip("there is no node")
     if not (HERE / "node_modules/.package-lock.json").is_file():  # npm writes it last
         pytest.skip("transformers.js is not installed; `make test` does that where there is npm")
-    command = ["node", "classify.mjs", str(models), "fer2013", str(picture)]
+    command = ["node", "classify.mjs", str(models), "fer2013", str(image)]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     scores: dict[str, dict[str, float]] = json.loads(done.stdout)

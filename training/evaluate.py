@@ -82,7 +82,7 @@ class EvaluateArguments:
     robustness: bool = field(
         default=False, metadata={"help": "Also measure under 8 corruptions at 4 severities; takes 32 times as long."}
     )
-    robustness_pictures: int | None = field(
+    robustness_images: int | None = field(
         default=None, metadata={"help": "Number of images for --robustness, drawn at random; default: all."}
     )
 
@@ -121,7 +121,7 @@ def measure(predictions: Predictions, data: DatasetDict, *, split: str, head: st
         notes.append("no FER+ votes given: measured against the labels of the dataset")
     subsets: dict[Subset, np.ndarray] = {"all": np.ones(len(y), bool)}
     if split != "train" and "train" in data:
-        subsets["unseen_pixels"] = ~duplicates_of(predictions.pictures, data["train"])
+        subsets["unseen_pixels"] = ~duplicates_of(predictions.images, data["train"])
 
     results = []
     for tta, views in TTA_VIEWS.items():
@@ -256,7 +256,7 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[Report, Path]:
         first = replace(first, subgroups=subgroups_of(predictions, arguments.group_by))
     measured: Robustness | None = None
     if arguments.robustness:
-        measured = robustness(model, image_processor, predictions, count=arguments.robustness_pictures, **where)
+        measured = robustness(model, image_processor, predictions, count=arguments.robustness_images, **where)
     report = Report(
         model=describe_model(model, folder / "model.safetensors", str(source.model_id), source.revision),
         results=[first, *others],

@@ -52,7 +52,7 @@ class ExportArguments:
 
     dataset: str = field(metadata={"help": "CSV, folder or Hub id with a train and a validation split."})
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv; for a model of the head ferplus."})
-    calibration_pictures: int = field(default=512, metadata={"help": "Training images that set the int8 ranges."})
+    calibration_images: int = field(default=512, metadata={"help": "Training images that set the int8 ranges."})
 
 
 def export_onnx(model: PreTrainedModel, size: tuple[int, int], path: Path) -> None:
@@ -187,7 +187,7 @@ class Trials:
             raise ExportError(f"expected a dataset with a train and a {SPLIT} split, got none of {', '.join(missing)}")
         y, _ = references(data[SPLIT], labels, head)
         rows = np.flatnonzero(y >= 0)
-        count = min(arguments.calibration_pictures, len(data["train"]))
+        count = min(arguments.calibration_images, len(data["train"]))
         chosen = np.random.default_rng(0).permutation(len(data["train"]))[:count]
         return cls(images_of(data[SPLIT].select(rows)), y[rows], images_of(data["train"].select(chosen)))
 

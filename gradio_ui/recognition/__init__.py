@@ -5,7 +5,7 @@ Importing it loads neither torch nor OpenCV nor transformers; the functions that
 
 from .classifier import Classifier
 from .crop import crop_face
-from .detector import Detector, WholePictureDetector, YuNetDetector, load_detector
+from .detector import Detector, WholeImageDetector, YuNetDetector, load_detector
 from .errors import DetectorError, HubUnreachableError, ImageError, ModelError, RecognitionError, SaliencyError
 from .hub import ModelSource, resolve_model
 from .image_io import read_image
@@ -25,7 +25,7 @@ __all__ = [
     "Recognition",
     "RecognitionError",
     "SaliencyError",
-    "WholePictureDetector",
+    "WholeImageDetector",
     "YuNetDetector",
     "crop_face",
     "load_detector",

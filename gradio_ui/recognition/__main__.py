@@ -64,7 +64,7 @@ def _settings(recognizer: EmotionRecognizer, options: argparse.Namespace) -> dic
         "columns": face_columns(recognizer.labels),
         "model": [recognizer.source.model_id, recognizer.source.revision],
         "detector": recognizer.detector.name,
-        "options": [options.per_second, options.smoothing, options.whole_picture],
+        "options": [options.per_second, options.smoothing, options.whole_image],
     }
 
 
@@ -142,7 +142,7 @@ def recognize_all(
     waiting: list[Path] = []
 
     def flush() -> None:
-        results = recognizer.batch(waiting, whole_picture=options.whole_picture)
+        results = recognizer.batch(waiting, whole_image=options.whole_image)
         for path, result in zip(waiting, results, strict=True):
             if isinstance(result, Recognition):
                 journal.add(path, _image_rows(path, result))

@@ -131,7 +131,7 @@ def _open_yunet(path: Path, outputs: Sequence[str]) -> InferenceSession:
     return cpu_session(model.SerializeToString())
 
 
-class WholePictureDetector:
+class WholeImageDetector:
     """A stand-in that takes the whole image as one face: for crops such as FER-2013's own images."""
 
     name = "whole"
@@ -155,7 +155,7 @@ def load_detector(choice: str | Path | None = None) -> Detector:
     """
     choice = choice or os.environ.get(VARIABLE) or "auto"
     if choice == "whole":
-        return WholePictureDetector()
+        return WholeImageDetector()
     if choice in NAMES:
         return YuNetDetector(find_yunet())
     if not Path(choice).expanduser().is_file():

@@ -15,21 +15,21 @@ from .errors import ImageError
 if TYPE_CHECKING:
     from PIL import Image
 
-Picture: TypeAlias = "str | Path | bytes | Image.Image | np.ndarray"
+ImageSource: TypeAlias = "str | Path | bytes | Image.Image | np.ndarray"
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 50_000_000
 _ACCEPTED = "a JPEG, PNG, WebP, BMP, TIFF or GIF file"
 
 
-def read_image(picture: Picture) -> np.ndarray:
+def read_image(source: ImageSource) -> np.ndarray:
     """Read an image as it is meant to be seen.
 
     EXIF orientation is applied, transparent parts are laid on white, 16-bit values are scaled to 8 bits, CMYK and
     palettes are converted, and of an animation the first frame is taken.
 
     Args:
-        picture: a path, the bytes of a file, a PIL image, or an array: uint8 of shape (h, w), (h, w, 1), (h, w, 3) in
+        source: a path, the bytes of a file, a PIL image, or an array: uint8 of shape (h, w), (h, w, 1), (h, w, 3) in
             RGB order or (h, w, 4) in RGBA order.
 
     Returns:
@@ -40,15 +40,15 @@ def read_image(picture: Picture) -> np.ndarray:
     """
     from PIL import Image
 
-    if isinstance(picture, np.ndarray):
-        return _from_array(picture)
-    if isinstance(picture, Image.Image):
-        return _from_pil(picture, "the picture")
-    if isinstance(picture, bytes):
-        return _from_file(io.BytesIO(picture), len(picture), "the picture")
-    if isinstance(picture, (str, Path)):
-        return _from_path(picture)
-    raise ImageError(f"Expected a path, bytes, a PIL image or an RGB uint8 array, got {type(picture).__name__}.")
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _from_pil(source, "the picture")
+    if isinstance(source, bytes):
+        return _from_file(io.BytesIO(source), len(source), "the picture")
+    if isinstance(source, (str, Path)):
+        return _from_path(source)
+    raise ImageError(f"Expected a path, bytes, a PIL image or an RGB uint8 array, got {type(source).__name__}.")
 
 
 def _from_path(path: str | Path) -> np.ndarray:

@@ -13,10 +13,10 @@ import numpy as np
 
 from .classifier import Classifier
 from .crop import crop_face
-from .detector import Detector, WholePictureDetector, load_detector
+from .detector import Detector, WholeImageDetector, load_detector
 from .errors import ImageError, SaliencyError
 from .hub import ModelSource, resolve_model
-from .image_io import Picture, read_image
+from .image_io import ImageSource, read_image
 from .types import Faces, Recognition
 
 
@@ -33,7 +33,7 @@ class EmotionRecognizer:
         self.classifier = classifier
         self.detector = detector
         self.source = source
-        self._whole = WholePictureDetector()
+        self._whole = WholeImageDetector()
 
     @classmethod
     def from_pretrained(
@@ -66,12 +66,12 @@ class EmotionRecognizer:
         """Return the label names in the model's order."""
         return self.classifier.labels
 
-    def __call__(self, picture: Picture, *, whole_picture: bool = False) -> Recognition:
+    def __call__(self, image: ImageSource, *, whole_image: bool = False) -> Recognition:
         """Recognize all faces of an image.
 
         Args:
             picture: anything `read_image` takes: a path, bytes, a PIL image, or an RGB uint8 array (h, w, 3).
-            whole_picture: take the picture as one face, as it is, instead of looking for faces.
+            whole_image: take the picture as one face, as it is, instead of looking for faces.
 
         Returns:
             All faces, largest first, scored in one batch. A picture without a face gives an empty result.
@@ -79,7 +79,7 @@ class EmotionRecognizer:
         Raises:
             ImageError: the picture cannot be read.
         """
-        frame, faces, crops = self._find(picture, whole_picture)
+        frame, faces, crops = self._find(image, whole_image)
         return Recognition(
             faces=faces,
             probabilities=self.classifier(crops),
@@ -87,21 +87,21 @@ class EmotionRecognizer:
             size=(frame.shape[1], frame.shape[0]),
         )
 
-    def batch(self, pictures: Sequence[Picture], *, whole_picture: bool = False) -> list[Recognition | ImageError]:
+    def batch(self, images: Sequence[ImageSource], *, whole_image: bool = False) -> list[Recognition | ImageError]:
         """Recognize several images with one pass of the classifier; of each only the faces are kept in memory.
 
         Args:
             pictures: as for the call.
-            whole_picture: as for the call.
+            whole_image: as for the call.
 
         Returns:
             For each picture its result, or the error that reading it ended in.
         """
         found: list[tuple[Faces, tuple[int, int]] | ImageError] = []
         crops: list[np.ndarray] = []
-        for picture in pictures:
+        for image in images:
             try:
-                frame, faces, cut = self._find(picture, whole_picture)
+                frame, faces, cut = self._find(image, whole_image)
             except ImageError as error:
                 found.append(error)
             else:
@@ -117,7 +117,7 @@ class EmotionRecognizer:
         ]
 
     def explain(
-        self, picture: Picture, face: int, label: str, *, whole_picture: bool = False
+        self, image: ImageSource, face: int, label: str, *, whole_image: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Map where the classifier looked for one label on one face.
 
@@ -125,7 +125,7 @@ class EmotionRecognizer:
             picture: as for the call.
             face: its place in the result of the call on the same picture, from 0.
             label: one of `labels`; it need not be the most probable one.
-            whole_picture: as for the call.
+            whole_image: as for the call.
 
         Returns:
             The face's crop, (h, w, 3) uint8 RGB, as the classifier takes it, and the map of it, (h, w) float32 in 0-1,
@@ -135,14 +135,14 @@ class EmotionRecognizer:
             ImageError: the picture cannot be read.
             SaliencyError: there is no such face or label, or the classifier is of a kind that gives no map.
         """
-        _, _, crops = self._find(picture, whole_picture)
+        _, _, crops = self._find(image, whole_image)
         if not 0 <= face < len(crops):
             raise SaliencyError(f"expected the number of one of {len(crops)} faces, counted from 0, got {face}")
         return crops[face], self.classifier.saliency(crops[face], label)
 
-    def _find(self, picture: Picture, whole_picture: bool) -> tuple[np.ndarray, Faces, list[np.ndarray]]:
-        frame = read_image(picture)
-        detector = self._whole if whole_picture else self.detector
+    def _find(self, image: ImageSource, whole_image: bool) -> tuple[np.ndarray, Faces, list[np.ndarray]]:
+        frame = read_image(image)
+        detector = self._whole if whole_image else self.detector
         faces = detector(frame)
         return frame, faces, self._crops(frame, faces, detector.name)
 

@@ -44,14 +44,14 @@ class Moment:
         seconds: since the start of the video.
         face: the face's id.
         probability: smoothed, 0-1.
-        picture: (s, s, 3) uint8 RGB, the face, at most `THUMBNAIL` pixels wide.
+        thumbnail: (s, s, 3) uint8 RGB, the face, at most `THUMBNAIL` pixels wide.
     """
 
     label: str
     seconds: float
     face: int
     probability: float
-    picture: np.ndarray
+    thumbnail: np.ndarray
 
 
 class VideoAnalysis:
@@ -199,8 +199,8 @@ class VideoAnalysis:
         probability = float(face.probabilities[self.session.labels.index(face.label)])
         best = self.moments.get(face.label)
         if best is None or probability > best.probability:
-            picture = _thumbnail(crop_face(image, np.array(face.box), None, margin=0.4))
-            self.moments[face.label] = Moment(face.label, face.seconds, face.face, probability, picture)
+            thumbnail = _thumbnail(crop_face(image, np.array(face.box), None, margin=0.4))
+            self.moments[face.label] = Moment(face.label, face.seconds, face.face, probability, thumbnail)
 
 
 def video_columns(labels: Sequence[str]) -> list[str]:
@@ -271,8 +271,8 @@ def _whole(path: Path) -> Iterator[TextIO]:
         part.unlink(missing_ok=True)
 
 
-def _thumbnail(picture: np.ndarray) -> np.ndarray:
+def _thumbnail(crop: np.ndarray) -> np.ndarray:
     import cv2
 
-    side = min(THUMBNAIL, picture.shape[0])
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+    side = min(THUMBNAIL, crop.shape[0])
+    return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)

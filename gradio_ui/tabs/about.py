@@ -90,10 +90,10 @@ def model_card(folder: Path) -> str:
     text = re.sub(r"\A---\n.*?\n---\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
 
     def inline(match: re.Match[str]) -> str:
-        picture = (folder / match["path"]).resolve()
-        if not picture.is_relative_to(folder.resolve()) or not picture.is_file():
+        image = (folder / match["path"]).resolve()
+        if not image.is_relative_to(folder.resolve()) or not image.is_file():
             return match[0]
-        mime = mimetypes.guess_type(picture.name)[0] or "image/png"
-        return f"![{match['alt']}]({data_url(mime, picture.read_bytes())})"
+        mime = mimetypes.guess_type(image.name)[0] or "image/png"
+        return f"![{match['alt']}]({data_url(mime, image.read_bytes())})"
 
     return re.sub(r"!\[(?P<alt>[^\]]*)\]\((?P<path>[^)\s:]+)\)", inline, text)

@@ -29,7 +29,7 @@ from gradio_ui.views.background_work import Cancellable, busy, connect, idle
 from gradio_ui.views.face_labels import annotate
 from gradio_ui.views.plots import clock, progress_bar
 
-MAX_PICTURES = 500  # at once; for more there is `python -m gradio_ui.recognition`
+MAX_IMAGES = 500  # at once; for more there is `python -m gradio_ui.recognition`
 PIECE = 8  # pictures that are scored together; after each piece the progress is shown
 THUMBNAIL = 640  # pixels, the long side of a picture in the gallery
 QUEUE = "batch"  # one batch at a time, of all visitors
@@ -62,7 +62,7 @@ class BatchHandlers:
         self._models = models
         self._under_way = Cancellable(Event.set)
         self.stop = self._under_way.stop
-        limits = f"up to {MAX_PICTURES} at once, {settings.max_file_size.upper()} each"
+        limits = f"up to {MAX_IMAGES} at once, {settings.max_file_size.upper()} each"
         self.welcome = charts.message("info", "No pictures yet", f"Drop or choose as many as you like ({limits}).")
         self.cleared = BatchView(
             failures="",
@@ -72,17 +72,17 @@ class BatchHandlers:
         )
 
     def recognize_all(
-        self, files: list[File] | None, whole_picture: bool, name: str, request: gr.Request
+        self, files: list[File] | None, whole_image: bool, name: str, request: gr.Request
     ) -> Iterator[BatchView]:
         """Recognise the faces of all pictures and show the progress, then the results."""
         if not files:
             yield idle(self.cleared, self.welcome)
-        elif len(files) > MAX_PICTURES:
+        elif len(files) > MAX_IMAGES:
             yield idle(self.cleared, charts.message("error", "Too many pictures", too_many(files)))
         else:
             yield busy(self.cleared, progress_bar("Reading the pictures", None))
             try:
-                yield from self._recognize_all(files, whole_picture, name, request)
+                yield from self._recognize_all(files, whole_image, name, request)
             except RecognitionError as error:
                 yield idle(BatchView(), charts.message("error", "The work stopped", str(error)))
 
@@ -94,7 +94,7 @@ class BatchHandlers:
         shown: list[tuple[str, str]] = []
         recognizer = self._models[name]
         with TemporaryDirectory() as folder:
-            for piece in recognize_files(recognizer, files, boolean("whole_picture", whole)):
+            for piece in recognize_files(recognizer, files, boolean("whole_image", whole)):
                 for file, result in piece:
                     entries.append(as_entry(file, result))
                     if isinstance(result, Recognition):
@@ -115,13 +115,13 @@ class BatchHandlers:
             yield idle(results, outcome(entries, len(files)))
 
     def recognize_batch(
-        self, pictures: list[File] | None, whole_picture: bool = False, model_name: str | None = None
+        self, images: list[File] | None, whole_image: bool = False, model_name: str | None = None
     ) -> Iterator[tuple[dict[str, Any], str]]:
         """Recognise the apparent expression of every face in many pictures at once.
 
         Args:
             pictures: up to 500 pictures: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
-            whole_picture: take every picture as one face instead of looking for faces.
+            whole_image: take every picture as one face instead of looking for faces.
             model_name: one of the models that the page offers.
 
         Returns:
@@ -134,12 +134,12 @@ class BatchHandlers:
             error: why a picture could not be read; the others are there all the same
             a CSV file: a row for each face, and for each picture without one
         """
-        if not pictures:
+        if not images:
             raise refusal("Expected pictures, got none. Pass a list of gradio_client.handle_file(path).")
-        if len(pictures) > MAX_PICTURES:
-            raise refusal(too_many(pictures))
-        recognizer, whole = self._models[model_name], boolean("whole_picture", whole_picture)
-        entries = [as_entry(*one) for piece in recognize_files(recognizer, pictures, whole) for one in piece]
+        if len(images) > MAX_IMAGES:
+            raise refusal(too_many(images))
+        recognizer, whole = self._models[model_name], boolean("whole_image", whole_image)
+        entries = [as_entry(*one) for piece in recognize_files(recognizer, images, whole) for one in piece]
         with TemporaryDirectory() as folder:
             table, _ = write_tables(entries, recognizer.labels, Path(folder))
             yield {"labels": list(recognizer.labels), "pictures": entries}, table
@@ -213,12 +213,12 @@ def batch_endpoint(handlers: BatchHandlers, default: str) -> None:
 
 
 def recognize_files(
-    recognizer: EmotionRecognizer, files: Sequence[File], whole_picture: bool
+    recognizer: EmotionRecognizer, files: Sequence[File], whole_image: bool
 ) -> Iterator[list[tuple[File, Recognition | ImageError]]]:
     """Recognise `PIECE` files at a time; yield each with its result or error. No picture stays in memory."""
     for start in range(0, len(files), PIECE):
         piece = files[start : start + PIECE]
-        results = recognizer.batch(UploadedImages(piece), whole_picture=whole_picture)
+        results = recognizer.batch(UploadedImages(piece), whole_image=whole_image)
         yield list(zip(piece, results, strict=True))
 
 
@@ -234,9 +234,9 @@ def write_thumbnail(content: bytes, recognition: Recognition, path: Path) -> Non
     """Write a small annotated copy of a picture as JPEG; decoding it again keeps only one in memory."""
     from PIL import Image
 
-    picture = Image.fromarray(annotate(read_image(content), recognition))
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    picture.save(path, quality=85)
+    image = Image.fromarray(annotate(read_image(content), recognition))
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.save(path, quality=85)
 
 
 def write_tables(entries: Sequence[Entry], labels: Sequence[str], folder: Path) -> tuple[str, str]:
@@ -261,7 +261,7 @@ def rows_of(entry: Entry) -> list[dict[str, Any]]:
 def too_many(files: Sequence[File]) -> str:
     """Say that the limit is exceeded, and what to do."""
     return (
-        f"Expected up to {MAX_PICTURES} pictures at once, got {len(files)}. Take fewer, or use the command line: "
+        f"Expected up to {MAX_IMAGES} pictures at once, got {len(files)}. Take fewer, or use the command line: "
         "python -m gradio_ui.recognition FOLDER --out results.csv."
     )
 

@@ -17,7 +17,7 @@ from gradio_ui.server.guard import refusal
 from gradio_ui.server.uploads import read_upload
 from gradio_ui.settings import Settings
 from gradio_ui.views import html as charts
-from gradio_ui.views.examples import example_pictures
+from gradio_ui.views.examples import example_images
 from gradio_ui.views.face_labels import annotate
 from gradio_ui.views.static import script
 
@@ -69,12 +69,12 @@ class ImageHandlers:
             result=EMPTY,
         )
 
-    def show(self, image: dict[str, Any] | None, whole_picture: bool, name: str) -> ImageView:
+    def show(self, image: dict[str, Any] | None, whole_image: bool, name: str) -> ImageView:
         """Recognise the faces of the picture, or clear the tab where there is none."""
         if image is None:
             return self._cleared
         try:
-            frame, recognition = self._run(image, whole_picture, name)
+            frame, recognition = self._run(image, whole_image, name)
         except RecognitionError as error:
             return self._cleared._replace(notice=charts.message("error", "This picture cannot be read", str(error)))
         if not len(recognition):
@@ -83,7 +83,7 @@ class ImageHandlers:
         names = [face_name(face) for face in found["faces"]]
         return ImageView(
             notice=charts.message("info", "1 face found" if len(names) == 1 else f"{len(names)} faces found"),
-            annotated=charts.picture(annotate(frame, recognition), f"Faces marked: {', '.join(names)}"),
+            annotated=charts.image(annotate(frame, recognition), f"Faces marked: {', '.join(names)}"),
             chosen=gr.Dropdown(names, value=names[0], visible=len(names) > 1),
             chart=face_bars(found, 0),
             where=gr.Accordion(open=False, visible=True),
@@ -97,7 +97,7 @@ class ImageHandlers:
     def explain(
         self,
         image: dict[str, Any] | None,
-        whole_picture: bool,
+        whole_image: bool,
         name: str,
         found: dict[str, Any],
         face: str,
@@ -109,20 +109,20 @@ class ImageHandlers:
             return charts.message("info", "No face yet", "Choose a picture with a face first.")
         try:
             recognizer, content = self._models[name], read_upload(image)
-            whole = boolean("whole_picture", whole_picture)
-            crop, heat = recognizer.explain(content, names.index(face), label, whole_picture=whole)
+            whole = boolean("whole_image", whole_image)
+            crop, heat = recognizer.explain(content, names.index(face), label, whole_image=whole)
         except RecognitionError as error:
             return charts.message("error", "There is no map of this face", str(error))
         return charts.saliency(crop, heat, label)
 
     def recognize(
-        self, image: dict[str, Any] | None, whole_picture: bool = False, model_name: str | None = None
+        self, image: dict[str, Any] | None, whole_image: bool = False, model_name: str | None = None
     ) -> dict[str, Any]:
         """Recognise the apparent expression of every face in a picture.
 
         Args:
             image: the picture: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
-            whole_picture: take the whole picture as one face instead of looking for faces.
+            whole_image: take the whole picture as one face instead of looking for faces.
             model_name: one of the models that the page offers.
 
         Returns:
@@ -132,12 +132,12 @@ class ImageHandlers:
         """
         if image is None:
             raise refusal("Expected a picture, got none. Pass one with gradio_client.handle_file(path).")
-        return as_result(self._run(image, whole_picture, model_name)[1])
+        return as_result(self._run(image, whole_image, model_name)[1])
 
-    def _run(self, image: Any, whole_picture: Any, name: Any) -> tuple[np.ndarray, Recognition]:
-        recognizer, whole = self._models[name], boolean("whole_picture", whole_picture)
+    def _run(self, image: Any, whole_image: Any, name: Any) -> tuple[np.ndarray, Recognition]:
+        recognizer, whole = self._models[name], boolean("whole_image", whole_image)
         frame = read_image(read_upload(image))
-        return frame, recognizer(frame, whole_picture=whole)
+        return frame, recognizer(frame, whole_image=whole)
 
 
 def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
@@ -156,7 +156,7 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
     html = partial(gr.HTML, apply_default_css=False)  # the look is app.css's
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
-            picture, whole = picture_inputs()
+            image, whole = image_inputs()
         with gr.Column(min_width=300):
             notice = html(welcome, elem_id="notice")
             annotated = html(js_on_load=script("picture.js"), elem_id="annotated")
@@ -178,9 +178,9 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
         result=gr.State(EMPTY),  # as_result() of this session's picture
     )
     gr.on(
-        [picture.change, whole.change, model.change],
+        [image.change, whole.change, model.change],
         handlers.show,
-        inputs=[picture, whole, model],
+        inputs=[image, whole, model],
         outputs=list(view),
         preprocess=False,  # the engine reads the file, so that EXIF, odd formats and errors are its own
         trigger_mode="always_last",
@@ -194,7 +194,7 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
     gr.on(
         [where.expand, expression.input],
         handlers.explain,
-        inputs=[picture, whole, model, view.result, chosen, expression],
+        inputs=[image, whole, model, view.result, chosen, expression],
         outputs=heat,
         preprocess=False,
         trigger_mode="always_last",
@@ -204,9 +204,9 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
     recognize_endpoint(handlers, models.default)
 
 
-def picture_inputs() -> tuple[gr.Image, gr.Checkbox]:
+def image_inputs() -> tuple[gr.Image, gr.Checkbox]:
     """Add what a picture comes in by: the drop area, the switch for cut-out faces, and the examples."""
-    picture = gr.Image(
+    image = gr.Image(
         label="Picture",
         type="filepath",
         image_mode=None,
@@ -226,12 +226,12 @@ def picture_inputs() -> tuple[gr.Image, gr.Checkbox]:
     examples = gr.Dataset(
         label="Examples",
         components=[gr.HTML(visible=False)],
-        samples=[[charts.thumbnail(frame, name)] for name, frame in example_pictures().items()],
+        samples=[[charts.thumbnail(frame, name)] for name, frame in example_images().items()],
         type="index",
         elem_id="examples",
     )
-    examples.click(take_example, examples, picture, show_progress="hidden", api_visibility="private", queue=False)
-    return picture, whole
+    examples.click(take_example, examples, image, show_progress="hidden", api_visibility="private", queue=False)
+    return image, whole
 
 
 def recognize_endpoint(handlers: ImageHandlers, default: str) -> None:
@@ -251,10 +251,10 @@ def recognize_endpoint(handlers: ImageHandlers, default: str) -> None:
 
 def take_example(index: int) -> Any:
     """Give the example at this place, counted from 0."""
-    pictures = list(example_pictures().values())
-    if not isinstance(index, int) or not 0 <= index < len(pictures):
-        raise refusal(f"Expected the number of an example, 0 to {len(pictures) - 1}.")
-    return pictures[index]
+    images = list(example_images().values())
+    if not isinstance(index, int) or not 0 <= index < len(images):
+        raise refusal(f"Expected the number of an example, 0 to {len(images) - 1}.")
+    return images[index]
 
 
 def as_result(recognition: Recognition) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 @cache
-def example_pictures() -> dict[str, np.ndarray]:
+def example_images() -> dict[str, np.ndarray]:
     """Make the examples: name -> (h, w, 3) uint8 RGB, shared by all callers."""
     from PIL import Image
     from skimage import data

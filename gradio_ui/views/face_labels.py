@@ -44,8 +44,8 @@ def annotate(frame: np.ndarray, recognition: Recognition) -> np.ndarray:
 
     scale = display_scale(recognition.size)
     width, height = (max(1, round(side * scale)) for side in recognition.size)
-    picture = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
-    draw = ImageDraw.Draw(picture)
+    image = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(image)
     side = (width * height) ** 0.5
     line = max(2, round(side / 250))
     font = ImageFont.load_default(size=max(12, round(side / 25)))
@@ -65,7 +65,7 @@ def annotate(frame: np.ndarray, recognition: Recognition) -> np.ndarray:
         y = top - line - h if top - line >= h else min(bottom + line, height - h)
         draw.rectangle((x, y, x + w, y + h), fill=color, outline="#000000", width=max(1, line // 2))
         draw.text((x + pad - x0, y + pad - y0), text, font=font, fill=text_color(color))
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 def heat_overlay(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ def data_url(mime: str, content: bytes) -> str:
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
 
-def picture(frame: np.ndarray, description: str) -> str:
+def image(frame: np.ndarray, description: str) -> str:
     """Show a picture with a button to save it.
 
     Args:

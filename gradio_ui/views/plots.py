@@ -65,7 +65,7 @@ def summary_html(found: Mapping[str, Any], moments: Mapping[str, Moment]) -> str
     if found["dominant"] is None:
         return ""
     cards = "".join(
-        f'<figure><img src="{_jpeg_url(moment.picture)}" alt="Face {moment.face} at {clock(moment.seconds)}">'
+        f'<figure><img src="{_jpeg_url(moment.thumbnail)}" alt="Face {moment.face} at {clock(moment.seconds)}">'
         f"<figcaption><strong>{escape(moment.label)}</strong> {moment.probability:.0%}<br>"
         f"{clock(moment.seconds)}, face {moment.face}</figcaption></figure>"
         for moment in sorted(moments.values(), key=lambda moment: moment.seconds)
@@ -77,11 +77,11 @@ def summary_html(found: Mapping[str, Any], moments: Mapping[str, Moment]) -> str
     )
 
 
-def _jpeg_url(picture: np.ndarray) -> str:
+def _jpeg_url(image: np.ndarray) -> str:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=85)
+    Image.fromarray(image).save(file, "JPEG", quality=85)
     return charts.data_url("image/jpeg", file.getvalue())
 
 

@@ -24,7 +24,7 @@ from tests.benchmarks.record import ROOT, describe, machine, record, summary, ta
 from training.data.load import load_fer
 from training.evaluation.predictions import references
 from training.export import export_onnx, predict, quantize
-from training.export import pictures_of as read_pictures
+from training.export import images_of as read_images
 
 SPLIT = "validation"
 BATCH = 32
@@ -131,11 +131,11 @@ def main() -> None:
     labels = labels_of(stock.model.config.to_dict())
     data = load_fer(options.dataset)
     y, _ = references(data[SPLIT], labels, "fer2013")
-    rows = np.flatnonzero(y >= 0)[: options.pictures]
-    pictures, y = read_pictures(data[SPLIT].select(rows)), y[rows]
+    rows = np.flatnonzero(y >= 0)[: options.images]
+    images, y = read_images(data[SPLIT].select(rows)), y[rows]
     chosen = np.random.default_rng(0).permutation(len(data["train"]))[:CALIBRATION]
-    calibration = read_pictures(data["train"].select(chosen))
-    size = (stock.pixel_values(pictures[:1]).shape[2], stock.pixel_values(pictures[:1]).shape[3])
+    calibration = read_images(data["train"].select(chosen))
+    size = (stock.pixel_values(images[:1]).shape[2], stock.pixel_values(images[:1]).shape[3])
 
     with tempfile.TemporaryDirectory() as scratch:
         exact = OnnxBackend(folder, len(labels))
@@ -163,9 +163,9 @@ def main() -> None:
             backends[AutocastBackend.name] = AutocastBackend(stock.model, stock.image_processor)
             sizes[AutocastBackend.name] = (folder / "model.safetensors").stat().st_size // 2
 
-        probabilities = {name: predict(backend, pictures) for name, backend in backends.items()}
-        one = take_turns({name: lambda b=b: b(pictures[:1]) for name, b in backends.items()}, options.rounds)
-        many = take_turns({name: lambda b=b: b(pictures[:BATCH]) for name, b in backends.items()}, options.rounds)
+        probabilities = {name: predict(backend, images) for name, backend in backends.items()}
+        one = take_turns({name: lambda b=b: b(images[:1]) for name, b in backends.items()}, options.rounds)
+        many = take_turns({name: lambda b=b: b(images[:BATCH]) for name, b in backends.items()}, options.rounds)
 
     reference = probabilities["float32"].argmax(axis=1)
     results = [

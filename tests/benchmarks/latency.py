@@ -24,7 +24,7 @@ from PIL import Image
 from gradio_ui.recognition import Classifier, Detector, EmotionRecognizer, ModelSource, load_detector
 from gradio_ui.recognition.backends import ONNX_FILE, OnnxBackend
 from tests.benchmarks.app import running_app
-from tests.benchmarks.pictures import face_crops, group_frame, portrait_frame
+from tests.benchmarks.images import face_crops, group_frame, portrait_frame
 from tests.benchmarks.record import ROOT, describe, machine, record, seconds
 from training.export import QUANTIZED_FILE
 
@@ -119,9 +119,9 @@ def measure_start(model: Path, detector_path: str, starts: int) -> list[Row]:
     engine = Row("cold process to first result", "s", 2.5)
     answer, memory = Row("app.py to first answer", "s", 6), Row("memory of the app after an image", "MB", 700)
     with tempfile.TemporaryDirectory() as scratch:
-        frame, picture = Path(scratch) / "frame.npy", Path(scratch) / "frame.png"
+        frame, image = Path(scratch) / "frame.npy", Path(scratch) / "frame.png"
         np.save(frame, portrait_frame())
-        Image.fromarray(portrait_frame()).save(picture)
+        Image.fromarray(portrait_frame()).save(image)
         for _ in range(starts):
             command = [sys.executable, "-c", COLD, str(model), detector_path, str(frame)]
             start = time.perf_counter()
@@ -130,7 +130,7 @@ def measure_start(model: Path, detector_path: str, starts: int) -> list[Row]:
             start = time.perf_counter()
             with running_app("--model", str(model), "--detector", detector_path or "auto") as (url, app):
                 answer.values.append(time.perf_counter() - start)
-                Client(url, verbose=False).predict(handle_file(picture), False, api_name="/recognize")
+                Client(url, verbose=False).predict(handle_file(image), False, api_name="/recognize")
                 memory.values.append(app.memory_info().rss / 1e6)
     return [engine, answer, memory]
 

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tests.benchmarks.pictures import group_frame, portrait_frame
+from tests.benchmarks.images import group_frame, portrait_frame
 from tests.benchmarks.record import ROOT, describe, machine, record, summary
 
 PROTOCOL = """
@@ -94,11 +94,11 @@ class Peer:
     faces: dict[str, int | None] = field(default_factory=dict)
     ms: dict[str, list[float]] = field(default_factory=dict)
 
-    def ask(self, picture: Path | None = None) -> dict[str, Any]:
+    def ask(self, image: Path | None = None) -> dict[str, Any]:
         """Send an image and wait for the answer; without an image, wait until the peer is ready."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        if picture is not None:
-            self.process.stdin.write(f"{picture}\n")
+        if image is not None:
+            self.process.stdin.write(f"{image}\n")
             self.process.stdin.flush()
         for line in self.process.stdout:  # a library may print there, too
             if line.startswith("::"):
@@ -126,7 +126,7 @@ def start(name: str, python: str, make: str, *arguments: str, first: Path) -> Pe
     return peer
 
 
-def make_pictures(folder: Path) -> list[Path]:
+def make_images(folder: Path) -> list[Path]:
     """Write portraits and groups, and an image without a face."""
     portrait = portrait_frame()
     frames = {
@@ -141,18 +141,18 @@ def make_pictures(folder: Path) -> list[Path]:
     return [folder / f"{name}.png" for name in frames]
 
 
-def compare(peers: list[Peer], pictures: list[Path], rounds: int) -> None:
+def compare(peers: list[Peer], images: list[Path], rounds: int) -> None:
     """Measure the peers; in each round every peer sees every image, one after the other."""
     for _ in range(rounds):
-        for picture in pictures:
+        for image in images:
             for peer in peers:
-                answer = peer.ask(picture)
+                answer = peer.ask(image)
                 peer.missing = answer.get("missing", "")
                 if peer.missing:
                     peers = [other for other in peers if other is not peer]
                     continue
-                peer.faces[picture.stem] = answer["faces"]
-                peer.ms.setdefault(picture.stem, []).append(answer["ms"])
+                peer.faces[image.stem] = answer["faces"]
+                peer.ms.setdefault(image.stem, []).append(answer["ms"])
                 peer.megabytes = answer["megabytes"]
 
 
@@ -204,16 +204,16 @@ def main() -> None:
     options = parser.parse_args()
     measured_on = machine()
     with tempfile.TemporaryDirectory() as scratch:
-        pictures = sorted(options.pictures.resolve().iterdir()) if options.pictures else make_pictures(Path(scratch))
+        images = sorted(options.images.resolve().iterdir()) if options.images else make_images(Path(scratch))
         detector = str(Path(options.detector).resolve()) if options.detector else ""
         ours = ("ours (YuNet, ONNX)", sys.executable, OURS, str(options.model.resolve()), detector)
         fer = ("fer (Haar, mini_XCEPTION)", options.fer_python, FER)
         vit = ("ViT-B/16 pipeline, whole image", sys.executable, VIT)
-        peers = [start(*peer, first=pictures[0]) for peer in (ours, fer, vit)]
+        peers = [start(*peer, first=images[0]) for peer in (ours, fer, vit)]
         try:
             if peers[0].missing:
                 sys.exit(f"error: ours does not start: {peers[0].missing}")
-            compare([peer for peer in peers if not peer.missing], pictures, options.rounds)
+            compare([peer for peer in peers if not peer.missing], images, options.rounds)
         finally:
             for peer in peers:
                 peer.process.kill()

@@ -25,7 +25,7 @@ from typing import Any
 import cv2
 
 from gradio_ui.recognition import EmotionRecognizer, load_detector
-from tests.benchmarks.pictures import face_crops, group_frame, portrait_frame
+from tests.benchmarks.images import face_crops, group_frame, portrait_frame
 from tests.benchmarks.record import ROOT, describe, machine, record, seconds
 
 GRIDS = {1: (1, 1), 2: (1, 2), 4: (2, 2), 8: (2, 4), 16: (4, 4), 32: (4, 8), 64: (8, 8)}  # faces: rows, columns

@@ -53,7 +53,7 @@ def make_video() -> bytes:
     """Two seconds with one face, as an MP4 file."""
     with tempfile.TemporaryDirectory() as folder:
         times = [number / 25 for number in range(50)]
-        return make_clip(Path(folder) / "clip.mp4", times, picture=np.asarray(scene(0))).read_bytes()
+        return make_clip(Path(folder) / "clip.mp4", times, frame=np.asarray(scene(0))).read_bytes()
 
 
 @dataclass

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.benchmarks import peers, training_speed
+from tests.benchmarks.images import face_crops, group_frame, portrait_frame
 from tests.benchmarks.latency import Row
-from tests.benchmarks.pictures import face_crops, group_frame, portrait_frame
 from tests.benchmarks.readme import BEGIN, END, TABLES, render_speed, render_summary
 from tests.benchmarks.record import INSTRUCTIONS, RESULTS, cpuinfo, describe, machine, record, take_turns
 from tests.benchmarks.scaling import GROWTHS, plot
@@ -98,18 +98,18 @@ def test_the_manuals_are_those_of_the_results(root: Path) -> None:
 
 
 def test_peers_see_the_same_and_a_missing_one_is_named(tmp_path: Path) -> None:
-    pictures = [tmp_path / "black.png", tmp_path / "grey.png"]
-    for value, path in zip((0, 90), pictures, strict=True):
+    images = [tmp_path / "black.png", tmp_path / "grey.png"]
+    for value, path in zip((0, 90), images, strict=True):
         Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(path)
     found = [
-        peers.start(name, sys.executable, make, first=pictures[0]) for name, make in (("eyes", EYES), ("no", NOBODY))
+        peers.start(name, sys.executable, make, first=images[0]) for name, make in (("eyes", EYES), ("no", NOBODY))
     ]
     try:
         assert (found[0].missing, found[1].missing) == (
             "",
             "ModuleNotFoundError: No module named 'a_package_that_nobody_has'",
         )
-        peers.compare([found[0]], pictures, rounds=2)
+        peers.compare([found[0]], images, rounds=2)
     finally:
         for peer in found:
             peer.process.kill()
@@ -129,7 +129,7 @@ def test_the_trainer_and_the_bare_loop_take_turns(tmp_path: Path) -> None:
     assert min(result["ratio"], result["trainer_per_s"], result["bare_per_s"]) > 0
 
 
-def test_the_pictures_hold_the_faces_they_should() -> None:
+def test_the_images_hold_the_faces_they_should() -> None:
     from gradio_ui.recognition import load_detector
 
     detector = load_detector("yunet")

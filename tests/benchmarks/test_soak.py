@@ -32,7 +32,7 @@ def test_whose_answer_it_is(client: Client, answer: dict, outcome: str) -> None:
     assert client.outcome(answer) == outcome
 
 
-def test_every_place_has_its_own_picture() -> None:
+def test_every_place_has_its_own_image() -> None:
     assert GRID[0] * GRID[1] == PLACES == len({scene(place).tobytes() for place in range(PLACES)})
 
 

@@ -34,13 +34,13 @@ from training.learning.arguments import parse_arguments
 WARM_UP = 3  # steps
 
 
-def write_noise(path: Path, pictures: int) -> None:
+def write_noise(path: Path, images: int) -> None:
     """Write a FER-2013 CSV of noise, the labels in turn."""
     rng = np.random.default_rng(0)
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["emotion", "pixels", "Usage"])
-        for usage, count in (("Training", pictures), ("PublicTest", 14)):
+        for usage, count in (("Training", images), ("PublicTest", 14)):
             for number in range(count):
                 rows.writerow([number % 7, " ".join(map(str, rng.integers(0, 256, 48 * 48))), usage])
 
@@ -54,14 +54,14 @@ class BareLoop:
             self.optimizer = trainer.create_optimizer(self.model)
         batch, channels, side = trainer.args.train_batch_size, self.model.config.num_channels, trainer.size
         self.device = trainer.args.device
-        self.pictures = torch.randn(batch, channels, side, side, device=self.device)
+        self.images = torch.randn(batch, channels, side, side, device=self.device)
         self.labels = torch.randint(0, 7, (batch,), device=self.device)
         self.bf16 = trainer.args.bf16
 
     def step(self) -> None:
         autocast = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else contextlib.nullcontext()
         with autocast:
-            logits = self.model(pixel_values=self.pictures).logits
+            logits = self.model(pixel_values=self.images).logits
         F.cross_entropy(logits.float(), self.labels).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
         self.optimizer.step()

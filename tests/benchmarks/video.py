@@ -42,9 +42,9 @@ def loop(size: tuple[int, int]) -> Iterator[av.VideoFrame]:
     left = (width - height) // 2
     for number in range(LOOP):
         way = abs(2 * number / LOOP - 1)
-        picture = Image.new("RGB", size, "#405060")
-        picture.paste(portrait, (left + round(way * height / 4), height // 4))
-        yield av.VideoFrame.from_image(picture)
+        image = Image.new("RGB", size, "#405060")
+        image.paste(portrait, (left + round(way * height / 4), height // 4))
+        yield av.VideoFrame.from_image(image)
 
 
 def make_clip(path: Path, seconds: float, size: tuple[int, int], rate: int) -> None:
@@ -52,15 +52,13 @@ def make_clip(path: Path, seconds: float, size: tuple[int, int], rate: int) -> N
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "bf": "0"})
         video.width, video.height, video.pix_fmt = *size, "yuv420p"
-        pictures = [packet for frame in loop(size) for packet in video.encode(frame)] + video.encode(None)
+        images = [packet for frame in loop(size) for packet in video.encode(frame)] + video.encode(None)
         sound = container.add_stream("aac", rate=48_000, layout="mono")
         tone = (np.sin(np.arange(LOOP * 48_000 // rate) * 2 * np.pi * 440 / 48_000) * 8000).astype(np.int16)[None]
         samples = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
         samples.sample_rate, samples.pts, samples.time_base = 48_000, 0, Fraction(1, 48_000)
         sounds = [packet for packet in sound.encode(samples) if packet.pts >= 0]
-        pieces = [
-            (packet, packet.dts * packet.time_base, packet.pts * packet.time_base) for packet in pictures + sounds
-        ]
+        pieces = [(packet, packet.dts * packet.time_base, packet.pts * packet.time_base) for packet in images + sounds]
         pieces.sort(key=lambda piece: piece[1])
         for turn in range(-(-round(seconds * rate) // LOOP)):
             start = turn * Fraction(LOOP, rate)

@@ -27,19 +27,19 @@ def test_recognize_gives_all_faces(client: Client, portrait_file: Path) -> None:
     assert set(result["faces"][0]["probabilities"]) == set(result["labels"])
 
 
-def test_recognize_takes_the_picture_as_one_face(client: Client, portrait_file: Path) -> None:
+def test_recognize_takes_the_image_as_one_face(client: Client, portrait_file: Path) -> None:
     result = client.predict(handle_file(portrait_file), True, api_name="/recognize")
     assert [face["box"] for face in result["faces"]] == [[0, 0, 512, 512]]
 
 
-def test_a_broken_picture_is_one_clear_error(client: Client, tmp_path: Path) -> None:
+def test_a_broken_image_is_one_clear_error(client: Client, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"not a picture")
     with pytest.raises(AppError, match="is no picture of a known format"):
         client.predict(handle_file(broken), False, api_name="/recognize")
 
 
-def test_no_picture_is_one_clear_error(client: Client) -> None:
+def test_no_image_is_one_clear_error(client: Client) -> None:
     with pytest.raises(AppError, match="Expected a picture, got none"):
         client.predict(None, False, api_name="/recognize")
 
@@ -50,7 +50,7 @@ def test_only_named_endpoints_are_public(client: Client) -> None:
     assert "apparent expression" in endpoints["/recognize"]["description"]
     assert [p["parameter_name"] for p in endpoints["/recognize"]["parameters"]] == [
         "image",
-        "whole_picture",
+        "whole_image",
         "model_name",
     ]
 

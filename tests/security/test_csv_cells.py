@@ -57,12 +57,12 @@ def test_a_model_and_file_names_cannot_plant_one(tmp_path: Path, portrait: np.nd
     """The labels of a stranger's model and the names of files, in images and in a video."""
     labels = ("=HYPERLINK(1)", "path", "happy")
     model = write_foreign(tmp_path / "model", labels, always="=HYPERLINK(1)")
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    monkeypatch.chdir(pictures)
+    images = tmp_path / "pictures"
+    images.mkdir()
+    monkeypatch.chdir(images)
     Image.fromarray(portrait).save("=cmd.png")
     shutil.copy("=cmd.png", "-5")
-    make_clip(Path("@talk.mp4"), [0.0, 0.04], sound=False, picture=portrait[:400, :400])
+    make_clip(Path("@talk.mp4"), [0.0, 0.04], sound=False, image=portrait[:400, :400])
     out = tmp_path / "out.csv"
     assert main(["--model", str(model), "--out", str(out), "--", "=cmd.png", "-5", "@talk.mp4"]) == 0
     with out.open(newline="", encoding="utf-8") as file:

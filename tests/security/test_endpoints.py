@@ -166,8 +166,8 @@ def test_an_upload_passes_and_its_answer_names_no_path(url: str, portrait_file: 
     [
         ("recognize", {"model_name": ["x"]}, "expected one of the models me/fake, got ['x']"),
         ("recognize", {"model_name": {"a": 1}}, "expected one of the models"),
-        ("recognize", {"whole_picture": "no"}, "whole_picture: expected true or false, got 'no'"),
-        ("recognize_batch", {"whole_picture": 3}, "whole_picture: expected true or false, got 3"),
+        ("recognize", {"whole_image": "no"}, "whole_image: expected true or false, got 'no'"),
+        ("recognize_batch", {"whole_image": 3}, "whole_image: expected true or false, got 3"),
         ("recognize_batch", {"model_name": 5}, "expected one of the models"),
         ("recognize_video", {"per_second": "many"}, "per_second: expected a number from 0 to 240, got 'many'"),
         ("recognize_video", {"per_second": 1e999}, "per_second: expected a number from 0 to 240, got inf"),
@@ -237,7 +237,7 @@ def test_nothing_of_a_visitor_is_logged(
     broken.write_bytes(b"no picture")
     mine = upload(url, broken)
     call(url, "recognize", image=mine)
-    call(url, "recognize_batch", pictures=[mine])
+    call(url, "recognize_batch", images=[mine])
     call(url, "recognize_video", video=mine)
     call(url, "recognize", image={"path": "/my-private-name"})
     call(url, "recognize", image=mine, model_name="my-private-name")

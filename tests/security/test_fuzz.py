@@ -181,7 +181,7 @@ def test_requests(url: str, capfd: pytest.CaptureFixture[str]) -> None:
     file = fields(path=paths, url=paths, orig_name=st.text(max_size=9), meta=st.just({"_type": "gradio.FileData"}))
 
     @fuzz("requests")
-    @given(fields(image=file | st.none(), whole_picture=st.booleans(), model_name=st.just("me/fake")))
+    @given(fields(image=file | st.none(), whole_image=st.booleans(), model_name=st.just("me/fake")))
     def check(body: dict[str, Any]) -> None:
         status, text = post(f"{api}/call/v2/recognize", body)
         if status == 200:

@@ -155,8 +155,8 @@ def use_the_page(url: str, portrait_file: Path) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="me.jpg"\r\n\r\n'
     body += portrait_file.read_bytes() + b"\r\n--x--\r\n"
     (path,) = post(f"{url}/gradio_api/upload", body, "multipart/form-data; boundary=x")
-    picture = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    event = post(f"{url}/gradio_api/call/v2/recognize", json.dumps({"image": picture}).encode())["event_id"]
+    image = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    event = post(f"{url}/gradio_api/call/v2/recognize", json.dumps({"image": image}).encode())["event_id"]
     with urllib.request.urlopen(f"{url}/gradio_api/call/recognize/{event}", timeout=60) as answer:
         assert '"label"' in answer.read().decode()
     (webcam,) = [one["id"] for one in components if one["props"].get("elem_id") == "webcam"]

@@ -34,15 +34,15 @@ class FakeRecognizer:
     detector: Any = field(default_factory=lambda: SimpleNamespace(name="yunet"))
     labels: tuple[str, ...] = LABELS
 
-    def __call__(self, frame: np.ndarray, *, whole_picture: bool = False) -> Recognition:
+    def __call__(self, frame: np.ndarray, *, whole_image: bool = False) -> Recognition:
         height, width = frame.shape[:2]
         half = width // 2
         boxes, rows = [], []
         for left, label in ((0, "happy"), (half, "sad")):
-            if whole_picture or frame[:, left : left + half].any():
+            if whole_image or frame[:, left : left + half].any():
                 boxes.append((left + half * 0.2, height * 0.25, left + half * 0.8, height * 0.75))
                 rows.append([0.7 if name == label else 0.05 for name in LABELS])
-        if whole_picture:
+        if whole_image:
             boxes, rows = [(0, 0, width, height)], rows[:1]
         return Recognition(
             Faces(np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), 0.9, np.float32)),
@@ -51,17 +51,17 @@ class FakeRecognizer:
             (width, height),
         )
 
-    def batch(self, pictures: Sequence[str], *, whole_picture: bool = False) -> list[Recognition | ImageError]:
+    def batch(self, images: Sequence[str], *, whole_image: bool = False) -> list[Recognition | ImageError]:
         results: list[Recognition | ImageError] = []
-        for picture in pictures:
+        for image in images:
             try:
-                results.append(self(read_image(picture), whole_picture=whole_picture))
+                results.append(self(read_image(image), whole_image=whole_image))
             except ImageError as error:
                 results.append(error)
         return results
 
     def explain(
-        self, picture: str, face: int, label: str, *, whole_picture: bool = False
+        self, image: str, face: int, label: str, *, whole_image: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return a map with one bright half, the left for face 0; an empty one for angry, and none for fear."""
         if label == "fear":

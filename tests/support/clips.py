@@ -20,7 +20,7 @@ def make_clip(
     rotation: int = 0,
     sound: bool = True,
     fragmented: bool = False,
-    picture: np.ndarray | None = None,
+    frame: np.ndarray | None = None,
 ) -> Path:
     """Write a clip whose frames have a bright left half and a blue level that encodes their number.
 
@@ -30,11 +30,11 @@ def make_clip(
         size: (width, height).
         rotation: degrees counter-clockwise by which a player must turn it.
         sound: adds a tone over the whole length.
-        picture: (h, w, 3) uint8 RGB with even sides, shown in every frame instead; sets the size.
+        frame: (h, w, 3) uint8 RGB with even sides, shown in every frame instead; sets the size.
         fragmented: writes the index of an MP4 in pieces, so that a cut file can still be read.
     """
-    if picture is not None:
-        size = (picture.shape[1], picture.shape[0])
+    if frame is not None:
+        size = (frame.shape[1], frame.shape[0])
     video, audio = CODECS[path.suffix]
     options = {"movflags": "frag_keyframe+empty_moov"} if fragmented else {}
     with av.open(str(path), "w", options=options) as container:
@@ -48,10 +48,10 @@ def make_clip(
             image = np.full((size[1], size[0], 3), 16, np.uint8)
             image[:, : size[0] // 2] = 220
             image[..., 2] += np.uint8(number % 30)
-            frame = av.VideoFrame.from_ndarray(image if picture is None else picture)
-            frame.time_base = stream.codec_context.time_base
-            frame.pts = round(seconds / frame.time_base)
-            container.mux(stream.encode(frame))
+            encoded = av.VideoFrame.from_ndarray(image if frame is None else frame)
+            encoded.time_base = stream.codec_context.time_base
+            encoded.pts = round(seconds / encoded.time_base)
+            container.mux(stream.encode(encoded))
         container.mux(stream.encode(None))
         if tone is not None:
             wave = np.sin(np.arange(int((times[-1] + 0.04) * 48_000)) * 2 * np.pi * 440 / 48_000)

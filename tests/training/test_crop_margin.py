@@ -20,8 +20,8 @@ class PlacedFaceDetector:
     name = "known"
     notice = ""
 
-    def __init__(self, pictures: list[np.ndarray], margin: float, shift: float = 0.0) -> None:
-        self.truths = [truth for _, truth in place(pictures)]
+    def __init__(self, images: list[np.ndarray], margin: float, shift: float = 0.0) -> None:
+        self.truths = [truth for _, truth in place(images)]
         self.margin, self.shift = margin, shift
         self.calls = 0
 
@@ -44,18 +44,18 @@ class MeanColorClassifier:
 
 
 @pytest.fixture
-def pictures() -> list[np.ndarray]:
+def images() -> list[np.ndarray]:
     """Faces of a sort: a ring of green in a ring of red in a ring of blue, so every other cut has other shares."""
-    picture = np.zeros((48, 48, 3), np.uint8)
-    picture[...] = (10, 10, 240)
-    picture[4:44, 4:44] = (240, 10, 10)
-    picture[12:36, 12:36] = (10, 240, 10)
-    return [picture] * 16
+    image = np.zeros((48, 48, 3), np.uint8)
+    image[...] = (10, 10, 240)
+    image[4:44, 4:44] = (240, 10, 10)
+    image[12:36, 12:36] = (10, 240, 10)
+    return [image] * 16
 
 
-def test_pictures_are_placed_where_it_says(pictures: list[np.ndarray]) -> None:
+def test_images_are_placed_where_it_says(images: list[np.ndarray]) -> None:
     sides = set()
-    for frame, (left, top, right, bottom) in place(pictures):
+    for frame, (left, top, right, bottom) in place(images):
         side = int(right - left)
         sides.add(side)
         assert frame.shape == (2 * side, 2 * side, 3)
@@ -65,17 +65,15 @@ def test_pictures_are_placed_where_it_says(pictures: list[np.ndarray]) -> None:
     assert sides == {96, 128, 160, 200}
 
 
-def test_only_faces_where_they_were_put_count(pictures: list[np.ndarray]) -> None:
-    found = find(PlacedFaceDetector(pictures, 0.2), pictures)
+def test_only_faces_where_they_were_put_count(images: list[np.ndarray]) -> None:
+    found = find(PlacedFaceDetector(images, 0.2), images)
     assert [face.index for face in found] == [i for i in range(16) if i % 4 != 3]
     assert np.allclose([face.margin for face in found], 0.2, atol=0.01)
 
 
 @pytest.mark.parametrize("margin", [-0.1, 0.0, 0.2])
-def test_margin_that_restores_the_image_wins(pictures: list[np.ndarray], margin: float) -> None:
-    result = measure(
-        MeanColorClassifier(), PlacedFaceDetector(pictures, margin), pictures, (-0.2, -0.1, 0.0, 0.1, 0.2)
-    )
+def test_margin_that_restores_the_image_wins(images: list[np.ndarray], margin: float) -> None:
+    result = measure(MeanColorClassifier(), PlacedFaceDetector(images, margin), images, (-0.2, -0.1, 0.0, 0.1, 0.2))
     assert result.found == 0.75
     assert result.best.margin == margin
     assert result.best.labels == 1
@@ -84,8 +82,8 @@ def test_margin_that_restores_the_image_wins(pictures: list[np.ndarray], margin:
     assert "<- best" in str(result)
 
 
-def test_an_offset_of_the_boxes_is_seen(pictures: list[np.ndarray]) -> None:
-    result = measure(MeanColorClassifier(), PlacedFaceDetector(pictures, 0.1, shift=0.15), pictures, (0.1,))
+def test_an_offset_of_the_boxes_is_seen(images: list[np.ndarray]) -> None:
+    result = measure(MeanColorClassifier(), PlacedFaceDetector(images, 0.1, shift=0.15), images, (0.1,))
     assert result.offset == pytest.approx((0.15, 0), abs=0.02)
     assert result.recentered.distance < result.best.distance / 2
 
@@ -98,11 +96,11 @@ def test_margins_are_stored_beside_the_others(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
 
 
-def test_a_detector_that_finds_nothing(pictures: list[np.ndarray]) -> None:
-    nothing = PlacedFaceDetector(pictures, 0.0)
+def test_a_detector_that_finds_nothing(images: list[np.ndarray]) -> None:
+    nothing = PlacedFaceDetector(images, 0.0)
     nothing.truths = [np.array([0, 0, 9, 9], np.float32)]
     with pytest.raises(EvaluationError, match=r"found none of 16 faces\. Expected images"):
-        measure(MeanColorClassifier(), nothing, pictures)
+        measure(MeanColorClassifier(), nothing, images)
 
 
 def test_errors_are_one_sentence(root: Path, tiny_csv: Path, tmp_path: Path) -> None:

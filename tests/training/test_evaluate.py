@@ -97,7 +97,7 @@ def test_pixels_are_those_of_pipeline_and_app(folder, tiny_csv, monkeypatch):
     assert torch.equal(evaluated, piped) and torch.equal(evaluated, served)
 
 
-def test_flip_averages_picture_and_mirror_image(loaded, tiny_csv):
+def test_flip_averages_image_and_mirror_image(loaded, tiny_csv):
     data = load_fer(tiny_csv)
     logits = predict(*loaded, data["validation"], mirror=True, batch_size=5)
     mirrored = data["validation"].map(lambda row: {"image": ImageOps.mirror(row["image"])})
@@ -173,7 +173,7 @@ def test_results_on_other_images_are_not_mixed_in(folder, tiny_csv, csv_rows, tm
 
 def test_robustness_survives_the_next_evaluation(folder, tiny_csv, undrawn):
     options = [str(folder), "--dataset", str(tiny_csv), "--split"]
-    main([*options, "test", "--robustness", "--robustness_pictures", "3"])
+    main([*options, "test", "--robustness", "--robustness_images", "3"])
     main([*options, "validation"])
     report = Report.load(folder / "report.json")
     assert report.robustness.images == 3 and len(report.robustness.rows) == 32
@@ -239,8 +239,8 @@ def test_color_images_are_read_as_pipeline_does(folder, tmp_path):
         for index, split in enumerate(("train", "train", "test")):
             path = tmp_path / "set" / split / name / f"{USAGES['test']}_{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture = Image.fromarray(face(label, 50 + index)).resize((70, 61)).convert("RGBA")
-            picture.save(path)
+            image = Image.fromarray(face(label, 50 + index)).resize((70, 61)).convert("RGBA")
+            image.save(path)
     data = load_fer(tmp_path / "set")
     logits = predict(*load_model(folder), data["test"])[0]
     classify = pipeline("image-classification", model=str(folder), device="cpu")

@@ -17,7 +17,7 @@ from training.network.build import load_model
 
 @pytest.fixture(scope="module")
 def arguments(tiny_csv: Path) -> ExportArguments:
-    return ExportArguments(dataset=str(tiny_csv), calibration_pictures=48)
+    return ExportArguments(dataset=str(tiny_csv), calibration_images=48)
 
 
 @pytest.fixture(scope="module")

@@ -70,8 +70,8 @@ def by_label(example):
     return sorted(example.scores, key=lambda entry: FERPLUS_EMOTIONS.index(entry.label))
 
 
-def probabilities(classify, picture):
-    return {entry["label"]: entry["score"] for entry in classify(picture, top_k=7)}
+def probabilities(classify, image):
+    return {entry["label"]: entry["score"] for entry in classify(image, top_k=7)}
 
 
 def test_package_is_complete(packaged):
@@ -104,8 +104,8 @@ def test_cpu_time_is_that_of_one_process_on_cpus(packaged):
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 def test_pipeline_serves_files_of_any_mode(classify, tmp_path, mode):
-    picture = Image.fromarray(astronaut()[62:182, 166:286]).convert(mode)
-    picture.save(tmp_path / "face.png")
+    image = Image.fromarray(astronaut()[62:182, 166:286]).convert(mode)
+    image.save(tmp_path / "face.png")
     scores = probabilities(classify, str(tmp_path / "face.png"))
     assert set(scores) == set(EMOTIONS)
     assert sum(scores.values()) == pytest.approx(1)
@@ -214,7 +214,7 @@ def test_ferplus_package_needs_the_votes(run, tiny_csv, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_example_is_a_picture_with_what_the_model_says(packaged, classify):
+def test_example_is_a_image_with_what_the_model_says(packaged, classify):
     example = Report.load(packaged / "report.json").example
     says = probabilities(classify, str(packaged / example.file))
     assert {entry.label: entry.score for entry in example.scores} == pytest.approx(says, abs=1e-6)

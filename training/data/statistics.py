@@ -28,16 +28,16 @@ def data_limits(data: DatasetDict, split: str) -> dict[str, Any]:
         `votes` where there are any, see `vote_limits`. Where `data` has `train`: `seen_in_train`, how many of the
         split have their exact pixels there, and `relabeled`, how many of those carry another label there.
     """
-    pictures = data[split]
+    images = data[split]
     greyscale, sizes = 0, Counter[str]()
-    for picture in pictures.select_columns("image"):
-        image = picture["image"]
+    for row in images.select_columns("image"):
+        image = row["image"]
         sizes[f"{image.width} x {image.height}"] += 1
         channels = np.asarray(image.convert("RGB"))
         greyscale += bool((channels == channels[..., :1]).all())
     found = {
         "split": split,
-        "images": len(pictures),
+        "images": len(images),
         "grayscale": greyscale,
         "sizes": dict(sizes.most_common(3)),
     }
@@ -47,29 +47,29 @@ def data_limits(data: DatasetDict, split: str) -> dict[str, Any]:
             labels[key].add(label)
         copies = [
             labels[key] != {label}
-            for key, label in zip(pictures["pixel_hash"], pictures["label"], strict=True)
+            for key, label in zip(images["pixel_hash"], images["label"], strict=True)
             if key in labels
         ]
         found |= {"seen_in_train": len(copies), "relabeled": sum(copies)}
-    if "votes" in pictures.column_names:
-        found["votes"] = vote_limits(pictures)
+    if "votes" in images.column_names:
+        found["votes"] = vote_limits(images)
     return found
 
 
-def vote_limits(pictures: Dataset) -> dict[str, Any]:
+def vote_limits(images: Dataset) -> dict[str, Any]:
     """Measure how far the ten annotators of FER+ agree, with each other and with the labels of the dataset.
 
     Args:
-        pictures: with `votes` and `label`.
+        images: with `votes` and `label`.
 
     Returns:
-        `majority`, how many pictures have one by the published rule; `agreement`, the mean share of all ten votes that
-        went to the most frequent answer; `same_label`, the share of the pictures with a majority whose label of the
+        `majority`, how many images have one by the published rule; `agreement`, the mean share of all ten votes that
+        went to the most frequent answer; `same_label`, the share of the images with a majority whose label of the
         dataset is the same.
     """
-    votes = np.asarray(pictures["votes"][:], np.float64)
-    majority, names = majority_label(votes), pictures.features["label"].names
-    labels = np.array([FERPLUS_EMOTIONS.index(names[label]) for label in pictures["label"]])
+    votes = np.asarray(images["votes"][:], np.float64)
+    majority, names = majority_label(votes), images.features["label"].names
+    labels = np.array([FERPLUS_EMOTIONS.index(names[label]) for label in images["label"]])
     clear = majority >= 0
     return {
         "majority": int(clear.sum()),

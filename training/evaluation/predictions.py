@@ -27,7 +27,7 @@ class Predictions:
 
     Attributes:
         labels: the C names that model and dataset share, in the order of the model's outputs.
-        pictures: n rows of the split, those with a label that the model knows.
+        images: n rows of the split, those with a label that the model knows.
         references: (n,) int64, indices into `labels`.
         logits: (views, n, C) float64; a second view is the mirror image.
         left_out: a message for each reason to leave images out.
@@ -35,7 +35,7 @@ class Predictions:
     """
 
     labels: list[str]
-    pictures: Dataset
+    images: Dataset
     references: np.ndarray
     logits: np.ndarray
     left_out: list[str]
@@ -63,12 +63,12 @@ def predict(
         (1, n, C) float64, or (2, n, C) with the mirrored images second.
     """
     model.eval()
-    pictures = split.select_columns("image")
+    rows = split.select_columns("image")
     batches = []
     with torch.inference_mode():
         steps = tqdm(range(0, len(split), batch_size), desc="classifying", unit="batch", leave=False)
         for start in steps:
-            images = [load_image(image) for image in pictures[start : start + batch_size]["image"]]  # as `pipeline`
+            images = [load_image(image) for image in rows[start : start + batch_size]["image"]]  # as `pipeline`
             pixels = image_processor(images, return_tensors="pt")["pixel_values"].to(model.device)
             views = [pixels, pixels.flip(-1)] if mirror else [pixels]
             batches.append(torch.stack([model(pixel_values=view).logits.float() for view in views]).cpu())
@@ -156,18 +156,18 @@ def classify(
     y, messages = references(data[split], labels, head)
     left_out += messages
     rows = np.flatnonzero(y >= 0)
-    pictures = data[split].select(rows)
+    images = data[split].select(rows)
     started = time.perf_counter()
-    logits = predict(model, image_processor, pictures, mirror=flip_tta, batch_size=batch_size)
-    return Predictions(labels, pictures, y[rows], logits[..., columns], left_out, time.perf_counter() - started)
+    logits = predict(model, image_processor, images, mirror=flip_tta, batch_size=batch_size)
+    return Predictions(labels, images, y[rows], logits[..., columns], left_out, time.perf_counter() - started)
 
 
 def votes_of(predictions: Predictions, head: str) -> np.ndarray | None:
     """Return the (n, C) FER+ votes of the images where those are the reference, else None."""
-    if head != "ferplus" or "votes" not in predictions.pictures.column_names:
+    if head != "ferplus" or "votes" not in predictions.images.column_names:
         return None
     columns = [VOTES.index(canonical_label(label)) for label in predictions.labels]
-    return np.asarray(predictions.pictures["votes"][:], np.float64)[:, columns]
+    return np.asarray(predictions.images["votes"][:], np.float64)[:, columns]
 
 
 def head_of(model: Any) -> str:

@@ -146,10 +146,10 @@ def robustness(
     from training.evaluation.predictions import labels_of, predict
 
     if count is not None and count < 1:
-        raise EvaluationError(f"robustness_pictures: expected at least 1, got {count}")
-    total = len(predictions.pictures)
+        raise EvaluationError(f"robustness_images: expected at least 1, got {count}")
+    total = len(predictions.images)
     chosen = np.sort(np.random.default_rng(SEED).permutation(total)[:count])
-    images, y = predictions.pictures.select(chosen).select_columns("image"), predictions.references[chosen]
+    images, y = predictions.images.select(chosen).select_columns("image"), predictions.references[chosen]
 
     def score(logits: np.ndarray) -> dict[str, float]:
         return compute(softmax(logits, axis=1), y, predictions.labels, CORE)[0]

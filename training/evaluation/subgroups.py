@@ -48,18 +48,18 @@ UNKNOWN = "unknown"
 MISSING = {"", "-", "?", "n/a", "na", "nan", "none", "null", UNKNOWN}
 
 
-def read_columns(pictures: Dataset, names: Sequence[str]) -> dict[str, list[Any]]:
+def read_columns(images: Dataset, names: Sequence[str]) -> dict[str, list[Any]]:
     """Read the metadata of every image, by column.
 
     Args:
-        pictures: from `training.data.load.load_fer`.
+        images: from `training.data.load.load_fer`.
         names: the columns.
 
     Raises:
         SubgroupError: if there is no such column.
     """
     taken = {"image", "label", "votes", "pixel_hash"}
-    known = [name for name in pictures.column_names if name not in taken]
+    known = [name for name in images.column_names if name not in taken]
     if missing := [name for name in names if name not in known]:
         raise SubgroupError(
             f"expected columns of metadata among {', '.join(known) or 'none, for the dataset has none'}; "
@@ -67,7 +67,7 @@ def read_columns(pictures: Dataset, names: Sequence[str]) -> dict[str, list[Any]
         )
     columns = {}
     for name in names:
-        values, classes = pictures[name][:], getattr(pictures.features[name], "names", None)
+        values, classes = images[name][:], getattr(images.features[name], "names", None)
         if classes:
             values = [classes[value] if value is not None and value >= 0 else None for value in values]
         columns[name] = values
@@ -85,9 +85,9 @@ def subgroups_of(predictions: Predictions, names: Sequence[str]) -> Subgroups:
         SubgroupError: if there is no such column.
         MetricError: if the model gives NaN.
     """
-    pictures = predictions.pictures
-    people = pictures[PERSON][:] if PERSON in pictures.column_names else None
-    columns = read_columns(pictures, names)
+    images = predictions.images
+    people = images[PERSON][:] if PERSON in images.column_names else None
+    columns = read_columns(images, names)
     return measure_groups(
         softmax(predictions.logits[0], axis=1), predictions.references, predictions.labels, columns, people
     )

@@ -80,6 +80,6 @@ def _gallery(
             axes.set_axis_off()
         panels[c, 0].text(-0.08, 0.5, label, ha="right", va="center", transform=panels[c, 0].transAxes)
         for axes, row in zip(panels[c], rows, strict=False):
-            axes.imshow(predictions.pictures[int(row)]["image"].convert("L"), cmap="gray", vmin=0, vmax=255)
+            axes.imshow(predictions.images[int(row)]["image"].convert("L"), cmap="gray", vmin=0, vmax=255)
             axes.set_title(caption(int(row)), fontsize=8, loc="center", pad=2)
     return ReportFigure(name, title, f"{title}: photographs of faces.", figure, vector=False)

@@ -14,7 +14,7 @@ import pytest
 from gradio_ui.recognition import (
     Detector,
     DetectorError,
-    WholePictureDetector,
+    WholeImageDetector,
     YuNetDetector,
     load_detector,
 )
@@ -102,20 +102,20 @@ def test_yunet_landmarks_follow_the_order_of_the_types(yunet_path: Path, portrai
     assert landmarks[0, 3, 0] < landmarks[0, 4, 0]  # the corners of the mouth
 
 
-def test_yunet_finds_fer_pictures(yunet_path: Path, shared: Path) -> None:
+def test_yunet_finds_fer_images(yunet_path: Path, shared: Path) -> None:
     """48 pixels with the face filling them: most are found only because small frames are enlarged."""
     import pyarrow.parquet
 
     from gradio_ui.recognition import read_image
 
     table = pyarrow.parquet.read_table(shared / "data/fer2013-hub/data/validation-00000-of-00001.parquet")
-    pictures = [read_image(row["bytes"]) for row in table["image"][:60].to_pylist()]
+    images = [read_image(row["bytes"]) for row in table["image"][:60].to_pylist()]
     detector = YuNetDetector(yunet_path)
-    assert sum(len(detector(picture)) == 1 for picture in pictures) >= 54
+    assert sum(len(detector(image)) == 1 for image in images) >= 54
 
 
-def test_whole_picture_is_one_face() -> None:
-    faces = WholePictureDetector()(np.zeros((30, 50, 3), np.uint8))
+def test_whole_image_is_one_face() -> None:
+    faces = WholeImageDetector()(np.zeros((30, 50, 3), np.uint8))
     assert faces.xyxy.tolist() == [[0, 0, 50, 30]]
 
 

@@ -65,8 +65,8 @@ def test_transparency_is_laid_on_white() -> None:
     expected[:, 3:] = (200, 10, 10)
     palette = Image.fromarray(np.repeat([[0, 0, 0, 1, 1, 1]], 4, axis=0).astype(np.uint8)).convert("P")
     palette.putpalette([9, 9, 9, 200, 10, 10])
-    for picture in (rgba, encode(Image.fromarray(rgba), "PNG"), encode(palette, "PNG", transparency=0)):
-        assert np.array_equal(read_image(picture), expected)
+    for source in (rgba, encode(Image.fromarray(rgba), "PNG"), encode(palette, "PNG", transparency=0)):
+        assert np.array_equal(read_image(source), expected)
 
 
 def test_first_frame_of_an_animation(face: np.ndarray) -> None:
@@ -78,8 +78,8 @@ def test_first_frame_of_an_animation(face: np.ndarray) -> None:
 def test_paths_images_and_arrays(face: np.ndarray, tmp_path) -> None:
     path = tmp_path / "face.png"
     Image.fromarray(face).save(path)
-    for picture in (path, str(path), path.read_bytes(), Image.fromarray(face), face):
-        assert np.array_equal(read_image(picture), face)
+    for source in (path, str(path), path.read_bytes(), Image.fromarray(face), face):
+        assert np.array_equal(read_image(source), face)
     assert np.array_equal(read_image(face[..., 0]), read_image(face[..., :1]))
 
 
@@ -106,7 +106,7 @@ def test_wrong_files_are_named(tmp_path) -> None:
         read_image("https://example.org/face.jpg")
 
 
-def test_large_pictures_are_refused_from_the_header() -> None:
+def test_large_images_are_refused_from_the_header() -> None:
     header = encode(Image.new("1", (8, 8)), "BMP")
     for side in (7200, 40_000):  # over our limit, and over the one that Pillow itself has
         data = bytearray(header)
@@ -118,7 +118,7 @@ def test_large_pictures_are_refused_from_the_header() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("source", "message"),
     [
         (np.zeros((4, 4, 3)), "got float64"),
         (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\)"),
@@ -130,6 +130,6 @@ def test_large_pictures_are_refused_from_the_header() -> None:
         (None, "got NoneType"),
     ],
 )
-def test_other_values_are_refused(picture: object, message: str) -> None:
+def test_other_values_are_refused(source: object, message: str) -> None:
     with pytest.raises(ImageError, match=message):
-        read_image(picture)
+        read_image(source)

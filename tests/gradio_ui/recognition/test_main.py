@@ -47,7 +47,7 @@ def test_a_folder_becomes_one_table(suffix: str, folder: Path, run: Any, tmp_pat
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["in", out.name])
 
 
-def test_a_batch_gives_what_single_pictures_give(folder: Path, model_folder: Path) -> None:
+def test_a_batch_gives_what_single_images_give(folder: Path, model_folder: Path) -> None:
     recognizer = EmotionRecognizer.from_pretrained(model_folder, detector="yunet")
     paths = [folder / "a.jpg", folder / "notes.txt", folder / "empty.png", folder / "b.PNG"]
     first, error, none, last = recognizer.batch(paths)
@@ -81,7 +81,7 @@ def test_a_bad_file_has_a_row_and_stops_nothing(
 def test_a_video_has_a_row_per_face_and_moment(
     run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], portrait: np.ndarray
 ) -> None:
-    clip = make_clip(tmp_path / "clip.mp4", [i / 25 for i in range(10)], sound=False, picture=portrait[:400, :400])
+    clip = make_clip(tmp_path / "clip.mp4", [i / 25 for i in range(10)], sound=False, image=portrait[:400, :400])
     cut = make_clip(tmp_path / "cut.mkv", [i / 25 for i in range(100)])
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     out = tmp_path / "out.csv"
@@ -102,11 +102,11 @@ def test_broken_off_it_goes_on_where_it_stopped(
     out, seen = tmp_path / "out.csv", []
     whole = EmotionRecognizer.batch
 
-    def batch(self: EmotionRecognizer, pictures: Any, **options: Any) -> Any:
+    def batch(self: EmotionRecognizer, images: Any, **options: Any) -> Any:
         if len(seen) == 2:
             raise KeyboardInterrupt
-        seen.extend(path.name for path in pictures)
-        return whole(self, pictures, **options)
+        seen.extend(path.name for path in images)
+        return whole(self, images, **options)
 
     monkeypatch.setattr(EmotionRecognizer, "batch", batch)
     assert run(folder, "--out", out, "--batch-size", 1) == 130

@@ -48,11 +48,11 @@ def test_faces_with_landmarks_are_turned(model_folder: Path, yunet_path: Path, p
     assert np.allclose(result.probabilities, recognizer.classifier([crop]), atol=1e-6)
 
 
-def test_whole_picture_is_classified_untouched(recognizer: EmotionRecognizer, portrait: np.ndarray) -> None:
-    picture = np.ascontiguousarray(portrait[60:160, 170:250])
-    result = recognizer(picture, whole_picture=True)
+def test_whole_image_is_classified_untouched(recognizer: EmotionRecognizer, portrait: np.ndarray) -> None:
+    image = np.ascontiguousarray(portrait[60:160, 170:250])
+    result = recognizer(image, whole_image=True)
     assert result.faces.xyxy.tolist() == [[0, 0, 80, 100]]
-    assert np.array_equal(result.probabilities, recognizer.classifier([picture]))
+    assert np.array_equal(result.probabilities, recognizer.classifier([image]))
 
 
 def test_no_face_is_an_empty_result(recognizer: EmotionRecognizer) -> None:

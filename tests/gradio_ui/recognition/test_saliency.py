@@ -147,7 +147,7 @@ def test_it_leaves_the_model_as_it_was(classifier: Classifier, face: np.ndarray)
     assert model.config._attn_implementation == attention
 
 
-def test_convnext_maps_move_with_the_picture(model_folder: Path) -> None:
+def test_convnext_maps_move_with_the_image(model_folder: Path) -> None:
     """Noise on grey that moves by whole cells of the last grid (8 pixels) moves the map by as much, edges aside."""
     classifier = load(model_folder)
     classifier.backend.image_processor.size = {"height": 384, "width": 384}  # 48 cells, far more than a kernel's 7
@@ -198,7 +198,7 @@ def test_the_recognizer_explains_the_face_it_found(model_folder: Path, portrait:
     left, top, right, bottom = recognizer(portrait).faces.xyxy[0]
     assert crop.shape[0] == pytest.approx(max(right - left, bottom - top) * 1.05, abs=2)  # crop_margin of yunet: 0.05
     assert heat.shape == crop.shape[:2]
-    whole, _ = recognizer.explain(portrait, 0, "happy", whole_picture=True)
+    whole, _ = recognizer.explain(portrait, 0, "happy", whole_image=True)
     assert np.array_equal(whole, portrait)
     with pytest.raises(SaliencyError, match="one of 1 faces, counted from 0, got 1"):
         recognizer.explain(portrait, 1, "happy")

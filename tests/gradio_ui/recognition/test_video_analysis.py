@@ -65,7 +65,7 @@ def test_every_frame_is_in_the_table_and_the_copy(clip: Path, tmp_path: Path) ->
     assert summary["duration"] == pytest.approx(1.2, abs=0.05)
     assert [m["label"] for m in summary["moments"]] == ["happy", "sad"]
     assert analysis.moments["sad"].seconds == pytest.approx(first_sad / 25)
-    assert analysis.moments["sad"].picture.ndim == 3
+    assert analysis.moments["sad"].thumbnail.ndim == 3
 
 
 @pytest.mark.parametrize(("per_second", "expected"), [(10, 12), (5, 6), (0.5, 1), (100, 30)])

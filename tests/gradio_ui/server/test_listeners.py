@@ -24,10 +24,10 @@ class Counting(FakeRecognizer):
 
     calls = 0
 
-    def __call__(self, frame: np.ndarray, *, whole_picture: bool = False) -> Recognition:
+    def __call__(self, frame: np.ndarray, *, whole_image: bool = False) -> Recognition:
         self.calls += 1
         time.sleep(0.2)
-        return super().__call__(frame, whole_picture=whole_picture)
+        return super().__call__(frame, whole_image=whole_image)
 
 
 @pytest.fixture

@@ -62,15 +62,15 @@ def test_every_tool_documents_input_and_output(tools: dict[str, Tool]) -> None:
     assert tools["recognize_batch"].inputSchema["properties"]["pictures"]["items"]["type"] == "string"
 
 
-def test_a_tool_is_called_with_a_picture(url: str, portrait_file: Path) -> None:
+def test_a_tool_is_called_with_a_image(url: str, portrait_file: Path) -> None:
     result = call(url, "recognize", image=data_url(portrait_file))
     assert not result.isError
     assert "'size': [512, 512]" in result.content[0].text and "'label': 'happy'" in result.content[0].text
 
 
-def test_a_tool_is_called_with_many_pictures(url: str, portrait_file: Path) -> None:
+def test_a_tool_is_called_with_many_images(url: str, portrait_file: Path) -> None:
     broken = "data:image/jpeg;base64," + base64.b64encode(b"no picture").decode()
-    result = call(url, "recognize_batch", pictures=[data_url(portrait_file), broken], whole_picture=True)
+    result = call(url, "recognize_batch", images=[data_url(portrait_file), broken], whole_image=True)
     assert not result.isError
     assert result.content[0].text.count("'label': 'happy'") == 1
     assert "no picture of a known format" in result.content[0].text
@@ -86,7 +86,7 @@ def test_what_an_agent_sends_is_deleted(url: str, gradio_files: Path, tmp_path: 
     Image.new("RGB", (64, 64), "#123456").save(tmp_path / "mine.bmp")
     mine = "data:image/bmp;base64," + base64.b64encode((tmp_path / "mine.bmp").read_bytes()).decode()
     call(url, "recognize", image=mine)
-    call(url, "recognize_batch", pictures=[mine])
+    call(url, "recognize_batch", images=[mine])
     assert list(gradio_files.rglob("*.bmp"))
     sweep_all(gradio_files)
     assert not list(gradio_files.rglob("*.bmp"))

@@ -23,7 +23,7 @@ from tests.support.app_fixtures import LABELS, FakeRecognizer, serve
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two faces, one face, none, and a file that is no picture; the names are as users' are."""
     folder = tmp_path_factory.mktemp("holiday")
     frame = np.full((300, 400, 3), 90, np.uint8)
@@ -40,10 +40,10 @@ def client(url: str) -> Iterator[Client]:
     client.close()
 
 
-def test_recognize_batch_gives_all_and_one_table(client: Client, pictures: list[Path]) -> None:
-    files = [handle_file(path) for path in pictures]
+def test_recognize_batch_gives_all_and_one_table(client: Client, images: list[Path]) -> None:
+    files = [handle_file(path) for path in images]
     result, table = client.predict(files, api_name="/recognize_batch")
-    assert [entry["file"] for entry in result["pictures"]] == [path.name for path in pictures]
+    assert [entry["file"] for entry in result["pictures"]] == [path.name for path in images]
     assert result["pictures"][0]["size"] == [400, 300]
     labels = [[face["label"] for face in entry.get("faces", ())] for entry in result["pictures"]]
     assert labels == [["happy", "sad"], [], ["happy"], []]
@@ -63,19 +63,19 @@ def test_recognize_batch_gives_all_and_one_table(client: Client, pictures: list[
     assert "no picture of a known format" in rows[2]["error"] and not rows[4]["error"]
 
 
-def test_every_picture_may_be_one_face(client: Client, pictures: list[Path]) -> None:
-    result, _ = client.predict([handle_file(pictures[3])], True, api_name="/recognize_batch")
+def test_every_image_may_be_one_face(client: Client, images: list[Path]) -> None:
+    result, _ = client.predict([handle_file(images[3])], True, api_name="/recognize_batch")
     assert result["pictures"][0]["faces"][0]["box"] == [0, 0, 400, 300]
 
 
 def test_none_and_too_many_are_clear_errors(
-    client: Client, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+    client: Client, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(AppError, match="Expected pictures, got none"):
         client.predict([], api_name="/recognize_batch")
-    monkeypatch.setattr(batch_tab, "MAX_PICTURES", 1)
+    monkeypatch.setattr(batch_tab, "MAX_IMAGES", 1)
     with pytest.raises(AppError, match=r"Expected up to 1 pictures at once, got 2.*command line"):
-        client.predict([handle_file(pictures[0])] * 2, api_name="/recognize_batch")
+        client.predict([handle_file(images[0])] * 2, api_name="/recognize_batch")
 
 
 def test_a_file_of_the_server_cannot_be_named(url: str, root: Path) -> None:
@@ -111,8 +111,8 @@ def open_batch(page: Any, url: str, paths: list[Path]) -> None:
 
 
 @pytest.mark.browser
-def test_many_pictures_become_a_gallery_and_one_table(page: Any, url: str, pictures: list[Path]) -> None:
-    open_batch(page, url, pictures)
+def test_many_images_become_a_gallery_and_one_table(page: Any, url: str, images: list[Path]) -> None:
+    open_batch(page, url, images)
     page.get_by_text("3 faces in 3 pictures").wait_for()
     page.locator("#batch-gallery .grid-container img").nth(2).wait_for()
     captions = page.locator("#batch-gallery .caption-label").all_inner_texts()
@@ -136,17 +136,17 @@ def test_many_pictures_become_a_gallery_and_one_table(page: Any, url: str, pictu
 class Slow(FakeRecognizer):
     """Takes its time."""
 
-    def batch(self, pictures: Any, *, whole_picture: bool = False) -> list[Recognition | Any]:
+    def batch(self, images: Any, *, whole_image: bool = False) -> list[Recognition | Any]:
         time.sleep(1)
-        return super().batch(pictures, whole_picture=whole_picture)
+        return super().batch(images, whole_image=whole_image)
 
 
 @pytest.mark.browser
 def test_cancel_keeps_what_is_done(
-    page: Any, pictures: list[Path], gradio_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Any, images: list[Path], gradio_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    many = [pictures[0]] * (4 * PIECE)
+    many = [images[0]] * (4 * PIECE)
     for url in serve(Slow()):
         open_batch(page, url, many)
         page.get_by_text(f"{PIECE} of {4 * PIECE} pictures").wait_for()

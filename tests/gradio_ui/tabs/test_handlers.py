@@ -50,7 +50,7 @@ def portrait(stored: Path, portrait_file: Path) -> dict[str, str]:
     return {"path": str(stored / "me.jpg"), "orig_name": "me.jpg"}
 
 
-def test_a_picture_is_shown_and_explained(models: Models, portrait: dict[str, str]) -> None:
+def test_a_image_is_shown_and_explained(models: Models, portrait: dict[str, str]) -> None:
     handlers = ImageHandlers(models, "welcome")
     shown = handlers.show(portrait, False, "me/fake")
     assert "2 faces found" in shown.notice and shown.annotated.startswith('<div class="fer-picture">')
@@ -66,7 +66,7 @@ def test_a_picture_is_shown_and_explained(models: Models, portrait: dict[str, st
     [
         (FOREIGN, False, "me/fake", REFUSAL),
         (7, False, "me/fake", REFUSAL),
-        (FOREIGN, "no", "me/fake", "whole_picture: expected true or false"),
+        (FOREIGN, "no", "me/fake", "whole_image: expected true or false"),
         (FOREIGN, False, "me/broken", "is gated"),
         (FOREIGN, False, [], "expected one of the models"),
         (None, False, "me/fake", "welcome"),

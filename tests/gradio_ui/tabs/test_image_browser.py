@@ -51,17 +51,17 @@ def test_a_face_is_chosen_by_list_and_click(page: Any, url: str, portrait_file: 
     page.locator("#chosen-face input").click()
     page.get_by_role("option", name="2 · sad 70%").click()
     page.get_by_text("Apparent expression of face 2").wait_for()
-    picture = page.locator("#annotated img")
-    box = picture.bounding_box()
-    picture.click(position={"x": box["width"] * 0.25, "y": box["height"] * 0.5})
+    image = page.locator("#annotated img")
+    box = image.bounding_box()
+    image.click(position={"x": box["width"] * 0.25, "y": box["height"] * 0.5})
     page.get_by_text("Apparent expression of face 1").wait_for()
 
 
 def bright_half(page: Any) -> str:
     """On which side the heat map that is shown is bright."""
-    picture = page.locator("#heat img").nth(1)
-    picture.wait_for()
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.get_attribute("src").partition(",")[2]))))
+    image = page.locator("#heat img").nth(1)
+    image.wait_for()
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(image.get_attribute("src").partition(",")[2]))))
     return "left" if pixels[:, :24].mean() > pixels[:, -24:].mean() else "right"
 
 

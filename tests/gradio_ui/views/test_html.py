@@ -15,7 +15,7 @@ from gradio_ui.recognition.types import Recognition
 from gradio_ui.tabs.about import model_card
 from gradio_ui.tabs.image import as_result, face_bars
 from gradio_ui.views import html as charts
-from gradio_ui.views.examples import example_pictures
+from gradio_ui.views.examples import example_images
 from gradio_ui.views.face_labels import annotate, heat_overlay
 from tests.support.app_fixtures import FakeRecognizer
 
@@ -38,7 +38,7 @@ def test_annotate_draws_on_a_copy(two: Recognition) -> None:
 @pytest.mark.parametrize("shape", [(48, 48, 3), (20, 300, 3), (2000, 1500, 3)])
 def test_annotate_takes_boxes_beyond_the_edge(fake: FakeRecognizer, shape: tuple[int, ...]) -> None:
     frame = np.zeros(shape, np.uint8)
-    recognition = fake(frame, whole_picture=True)
+    recognition = fake(frame, whole_image=True)
     recognition.faces.xyxy[0, :2] -= 30
     assert annotate(frame, recognition).any()
 
@@ -91,10 +91,10 @@ def test_csv_holds_every_probability(two: Recognition) -> None:
     assert sum(float(rows[0][label]) for label in two.labels) == pytest.approx(1)
 
 
-def test_examples_are_pictures() -> None:
-    pictures = example_pictures()
-    assert len(pictures) >= 2
-    for name, frame in pictures.items():
+def test_examples_are_images() -> None:
+    images = example_images()
+    assert len(images) >= 2
+    for name, frame in images.items():
         assert frame.dtype == np.uint8 and min(frame.shape[:2]) > 100
         assert f'alt="{name}"' in charts.thumbnail(frame, name)
 

@@ -23,7 +23,7 @@ def plain(frame: np.ndarray, faces: Sequence[Any]) -> np.ndarray:
     return frame
 
 
-def picture(size: tuple[int, int] = (64, 96)) -> np.ndarray:
+def solid_frame(size: tuple[int, int] = (64, 96)) -> np.ndarray:
     return np.full((*size, 3), 90, np.uint8)
 
 
@@ -49,7 +49,7 @@ def add_all(made: Recording, times: Sequence[float], frame: np.ndarray, faces: S
 @pytest.mark.parametrize("size", [(64, 96), (65, 97)])
 def test_the_file_is_h264_with_the_frames_own_times(size: tuple[int, int]) -> None:
     made = Recording(plain)
-    add_all(made, TIMES, picture(size))
+    add_all(made, TIMES, solid_frame(size))
     made.finish()
     with av.open(io.BytesIO(collect(made))) as file:
         stream = file.streams.video[0]
@@ -93,7 +93,7 @@ def test_frames_are_dropped_while_the_encoder_is_busy() -> None:
 
     made = Recording(slow)
     for i in range(50):
-        made.add(picture(), (), i / 25)
+        made.add(solid_frame(), (), i / 25)
     go.set()
     made.finish()
     assert made.take(0).dropped >= 50 - recording.WAITING_FRAMES - 1
@@ -113,10 +113,10 @@ def test_it_ends_by_itself_with_a_reason_and_a_file(
     seconds: float, size: tuple[int, int], waiting: int, told: str
 ) -> None:
     made = Recording(plain)
-    add_all(made, TIMES[:3], picture())
+    add_all(made, TIMES[:3], solid_frame())
     made._file.waiting += waiting
-    made.add(picture(size), (), seconds)
-    made.add(picture(), (), seconds + 1)
+    made.add(solid_frame(size), (), seconds)
+    made.add(solid_frame(), (), seconds + 1)
     made._thread.join(10)
     assert told in made.take(0).notice
     with av.open(io.BytesIO(collect(made))) as file:

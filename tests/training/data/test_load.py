@@ -35,7 +35,7 @@ def padded_copy(csv_rows: list[list], folder: Path) -> Path:
     return write_csv(folder / "icml_face_data.csv", rows, ("emotion", " Usage", " pixels"))
 
 
-def test_every_copy_of_the_pictures_comes_out_alike(
+def test_every_copy_of_the_images_comes_out_alike(
     tiny_csv: Path, csv_rows: list[list], tiny_folder: Path, tiny_repo: Path, tmp_path: Path
 ) -> None:
     packed = tmp_path / "copy"  # recognised by content, not by name
@@ -49,7 +49,7 @@ def test_every_copy_of_the_pictures_comes_out_alike(
     assert provenance(load_fer(tiny_repo))["fingerprint"] == provenance(expected)["fingerprint"]  # the order too
 
 
-def test_pictures_and_labels_are_those_of_the_rows(tiny_csv: Path, faces: list) -> None:
+def test_images_and_labels_are_those_of_the_rows(tiny_csv: Path, faces: list) -> None:
     rows = load_fer(tiny_csv)["test"]
     expected = [(label, pixels) for split, label, pixels in faces if split == "test"]
     assert rows["label"][:] == [label for label, _ in expected]

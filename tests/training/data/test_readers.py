@@ -67,14 +67,14 @@ def test_broken_csv(content: bytes, message: str, tmp_path: Path) -> None:
         ("train/bored/fine.png", "label", "unknown label name 'bored'"),
     ],
 )
-def test_bad_picture_is_named_or_dropped(
+def test_bad_image_is_named_or_dropped(
     file: str, reason: str, message: str, tiny_folder: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "archive"
     shutil.copytree(tiny_folder, root)
     (root / file).parent.mkdir(exist_ok=True)
-    picture = sorted((root / "train" / "angry").iterdir())[0].read_bytes()
-    (root / file).write_bytes(picture[:200] if "broken" in file else picture)
+    image = sorted((root / "train" / "angry").iterdir())[0].read_bytes()
+    (root / file).write_bytes(image[:200] if "broken" in file else image)
     with pytest.raises(DataError, match=rf"{file}: {message}"):
         load_fer(root)
     assert provenance(load_fer(root, skip_bad_rows=True))["dropped"] == {reason: 1}
@@ -87,7 +87,7 @@ def test_empty_split(tiny_folder: Path, tmp_path: Path) -> None:
         load_fer(tmp_path)
 
 
-def test_person_without_a_row_or_pictures(tiny_people: Path, tmp_path: Path) -> None:
+def test_person_without_a_row_or_images(tiny_people: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_people, tmp_path / "people")
     (tmp_path / "people" / "images" / "3").rename(tmp_path / "people" / "images" / "77")
     with pytest.raises(DataError, match=r"emotions\.csv, line 5: expected pictures in .*3, found none"):

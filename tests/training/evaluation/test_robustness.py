@@ -55,7 +55,7 @@ def test_seed_gives_the_same_table_again(measured):
 def test_subset_is_drawn_and_counted(measured):
     model, predictions, _ = measured
     assert robustness(*model, predictions, split="validation", count=5).images == 5
-    with pytest.raises(EvaluationError, match="robustness_pictures: expected at least 1, got 0"):
+    with pytest.raises(EvaluationError, match="robustness_images: expected at least 1, got 0"):
         robustness(*model, predictions, split="validation", count=0)
 
 

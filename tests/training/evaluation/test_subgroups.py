@@ -51,13 +51,13 @@ def test_people_are_resampled_not_their_images():
     y = np.arange(120) % 3
     people = np.arange(120) // 20  # six people, each always right or always wrong
     hits = people % 2 == 0
-    of_people, of_pictures = (
+    of_people, of_images = (
         measure_groups(answers(y, hits), y, ["x", "y", "z"], {"g": ["a"] * 120}, who).columns["g"].groups["a"]
         for who in (list(people), None)
     )
-    widths = [float(np.diff(row.intervals.accuracy)[0]) for row in (of_people, of_pictures)]
+    widths = [float(np.diff(row.intervals.accuracy)[0]) for row in (of_people, of_images)]
     assert widths[0] > 2 * widths[1]
-    assert of_pictures.people is None
+    assert of_images.people is None
 
 
 def test_nothing_but_misses_is_no_certainty():

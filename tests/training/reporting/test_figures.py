@@ -39,9 +39,9 @@ def test_figures_are_light_legible_and_described(written):
     assert [entry.name for entry in entries] == NAMES
     for entry in entries:
         png = root / entry.file
-        picture = Image.open(png)
-        assert 1200 <= picture.width <= 1300 and picture.info["Description"] == entry.alt
-        assert picture.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
+        image = Image.open(png)
+        assert 1200 <= image.width <= 1300 and image.info["Description"] == entry.alt
+        assert image.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
         svg = ElementTree.parse(png.with_suffix(".svg")).getroot()  # noqa: S314  (our own file)
         assert svg.findtext("{http://www.w3.org/2000/svg}title") == entry.title
         assert "<image" not in png.with_suffix(".svg").read_text()

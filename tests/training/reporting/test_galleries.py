@@ -15,7 +15,7 @@ def run(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("run"))
 
 
-def test_galleries_are_three_pictures_and_no_vectors(run, tiny_csv, tmp_path):
+def test_galleries_are_three_images_and_no_vectors(run, tiny_csv, tmp_path):
     write_galleries(classify(*load_model(run), load_fer(tiny_csv), split="test"), tmp_path / "galleries")
     files = sorted(path.name for path in (tmp_path / "galleries").iterdir())
     assert files == ["confident_hits.png", "confident_misses.png", "near_ties.png"]
@@ -23,7 +23,7 @@ def test_galleries_are_three_pictures_and_no_vectors(run, tiny_csv, tmp_path):
     assert len(shades) > 50  # photographs, not only text on white
 
 
-def test_pictures_of_people_never_enter_a_package(run, tiny_csv, tmp_path):
+def test_images_of_people_never_enter_a_package(run, tiny_csv, tmp_path):
     for name in ("README.md", "model.safetensors"):
         (tmp_path / name).touch()
     with pytest.raises(SystemExit, match="expected a folder outside of any package"):
