@@ -16,6 +16,10 @@ class VideoError(RecognitionError, ValueError):
     """A video cannot be used: missing, empty, no video, without frames, damaged from the start, or over a limit."""
 
 
+class AbandonedError(RecognitionError):
+    """Work was given up, since nobody waits for its result any more."""
+
+
 class ModelError(RecognitionError):
     """A model cannot be served: not found, no access, incomplete, altered, or not an expression classifier."""
 

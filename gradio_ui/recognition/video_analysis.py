@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from .crop import crop_face
-from .errors import VideoError
+from .errors import AbandonedError, VideoError
 from .tables import BOX, csv_rows, escape_cell, label_columns, raw_columns
 from .tracker import ExpressionSession, TrackedFace
 from .types import Recognition
@@ -63,7 +63,7 @@ class VideoAnalysis:
         per_second: frames to analyse in each second; None takes every frame.
         time_constant: smoothing in seconds, see `ExpressionSession`.
         max_seconds: longest video that is accepted; None for any.
-        abandoned: asked before each frame whether nobody waits for the result any more; `run` then stops.
+        abandoned: asked before each frame whether nobody waits for the result any more.
 
     Attributes:
         session: faces and times of what was analysed so far.
@@ -119,6 +119,7 @@ class VideoAnalysis:
 
         Raises:
             VideoError: the video cannot be read at all, or is longer than `max_seconds`.
+            AbandonedError: nobody waits for the result any more.
         """
         faces: list[TrackedFace] = []
         with ExitStack() as stack:
@@ -131,8 +132,9 @@ class VideoAnalysis:
             thread = ThreadPoolExecutor(1)
             stack.callback(thread.shutdown, cancel_futures=True)
             for frame, found in self._recognized(reader, thread):
-                if self._stopped or self._abandoned():
-                    self._stopped = True
+                if self._abandoned():
+                    raise AbandonedError("the analysis was given up: nobody waits for its result")
+                if self._stopped:
                     break
                 self.seconds, self.size = frame.seconds, (frame.image.shape[1], frame.image.shape[0])
                 if found is not None:

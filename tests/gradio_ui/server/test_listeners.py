@@ -84,6 +84,16 @@ def test_work_stops_when_nobody_asks_for_the_result(
     require_stopped(slow, served, film)
 
 
+def test_who_leaves_at_once_leaves_no_error_in_the_log(
+    slow: Counting, served: str, film: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    event = ask(served, film)
+    with httpx.stream("GET", f"{served}gradio_api/call/recognize_video/{event}", timeout=60):
+        pass  # before the first frame is analysed, so that there is no video to hand over
+    require_stopped(slow, served, film)
+    assert not caplog.records
+
+
 def test_work_goes_on_while_somebody_waits(
     slow: Counting, served: str, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
