@@ -14,7 +14,7 @@ def main() -> None:
     """Serve the app until it is interrupted; a wrong setting or missing weights end in one line and exit code 1."""
     from gradio_ui.recognition.errors import RecognitionError
     from gradio_ui.recognition.telemetry import disable_telemetry, keep_fonts_in_temp
-    from gradio_ui.server.memory import return_freed_memory
+    from gradio_ui.server.memory import MemoryRelease, return_freed_memory
     from gradio_ui.server.temp_files import TempFiles
     from gradio_ui.settings import SettingsError, parse_settings
 
@@ -25,7 +25,7 @@ def main() -> None:
     try:
         settings = parse_settings()
         settings.require_free_port()
-        with interrupted_by_signals(), TempFiles():
+        with interrupted_by_signals(), TempFiles(), MemoryRelease():
             from gradio_ui.model_registry import load_models
 
             models = load_models(settings)

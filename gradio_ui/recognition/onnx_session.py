@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from .telemetry import disable_telemetry
 
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 THREADS = 2  # networks this small gain little from more, and a container's quota does not show in the core count
+_SIDE = 32  # pixels, of the image that `release_arenas` sends; the smallest that YuNet takes
+
+_sessions: WeakSet[InferenceSession] = WeakSet()
+_lock = Lock()
 
 
 def import_onnxruntime() -> ModuleType:
@@ -37,7 +43,29 @@ def cpu_session(model: Path | bytes) -> InferenceSession:
     # or while a video is decoded, it makes detection two to three times as slow.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # errors are raised, not also printed
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    options.enable_mem_pattern = False  # a plan for each size of image is kept for good, and saves no time here
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    with _lock:
+        _sessions.add(session)
+    return session
+
+
+def release_arenas() -> None:
+    """Give back the memory that large images left in the arenas of all sessions.
+
+    onnxruntime keeps what the largest image needed, once for each thread that ran at the same time. Shrinking the
+    arena after every run makes a detection half as slow again; after a small run now and then it costs nothing.
+    """
+    import numpy as np
+
+    options = import_onnxruntime().RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    with _lock:
+        sessions = list(_sessions)
+    for session in sessions:
+        (pixels,) = session.get_inputs()
+        sides = [side if isinstance(side, int) else _SIDE for side in pixels.shape[1:]]
+        session.run(None, {pixels.name: np.zeros((1, *sides), np.float32)}, options)
 
 
 def _cores() -> int:
