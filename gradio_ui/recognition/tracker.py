@@ -126,10 +126,10 @@ class TrackedFace:
         box: left, top, right, bottom in pixels of the frame.
         confidence: the detector's, 0-1.
         label: the one to show; another must lead clearly before it changes.
-        unclear: whether the label's probability is below the session's threshold.
-        shown: the label, or the two most probable ones as "happy or fear" where it is unclear.
         probabilities: (C,) float32, smoothed.
         raw: (C,) float32, of this frame alone.
+        unclear: whether the label's probability is below the session's threshold.
+        shown: the label, or the two most probable ones as "happy or fear" where it is unclear.
     """
 
     seconds: float
@@ -137,10 +137,10 @@ class TrackedFace:
     box: list[float]
     confidence: float
     label: str
-    unclear: bool
-    shown: str
     probabilities: np.ndarray
     raw: np.ndarray
+    unclear: bool
+    shown: str
 
 
 @dataclass
