@@ -12,11 +12,13 @@ const INSIDE = 0.5;
 
 const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 
+const topTwo = (probabilities) =>
+  Object.keys(probabilities).sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 2);
+
 // { unclear, shown } of a label with the probabilities beside it.
 function verdict(label, probabilities, threshold) {
   const unclear = probabilities[label] < threshold;
-  const sorted = Object.keys(probabilities).sort((a, b) => probabilities[b] - probabilities[a]);
-  return { unclear, shown: unclear ? sorted.slice(0, 2).join(" or ") : label };
+  return { unclear, shown: unclear ? topTwo(probabilities).join(" or ") : label };
 }
 
 // The texts of a face, the longest first.
