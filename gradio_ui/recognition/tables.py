@@ -11,8 +11,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any
 
+from .doubt import UNCLEAR_BELOW, verdict
+
 BOX = ("left", "top", "right", "bottom")
-FACE_COLUMNS = ("face", *BOX, "confidence", "label", "probability")
+FACE_COLUMNS = ("face", *BOX, "confidence", "label", "probability", "unclear", "shown")
 # Columns that say where a face was seen; no label's column has one of these names either. recorder.js has the same.
 CONTEXT_COLUMNS = ("file", "path", "seconds", "width", "height", "error")
 
@@ -27,6 +29,7 @@ def face_dict(
     label: str,
     labels: Sequence[str],
     probabilities: Iterable[float],
+    threshold: float = UNCLEAR_BELOW,
 ) -> dict[str, Any]:
     """Describe one face as a plain, JSON-ready dict.
 
@@ -37,9 +40,11 @@ def face_dict(
         label: the one to report, one of `labels`.
         labels: the C label names.
         probabilities: C values in 0-1, in the order of `labels`.
+        threshold: probability below which the label is unclear.
 
     Returns:
-        face, box (a list of 4), confidence, label, probability (of that label) and probabilities (by label).
+        face, box (a list of 4), confidence, label, probability (of that label), unclear and shown (see
+        `doubt.verdict`) and probabilities (by label).
     """
     by_label = {name: float(p) for name, p in zip(labels, probabilities, strict=True)}
     return {
@@ -48,6 +53,7 @@ def face_dict(
         "confidence": float(confidence),
         "label": label,
         "probability": by_label[label],
+        **verdict(label, by_label, threshold),
         "probabilities": by_label,
     }
 
@@ -95,7 +101,7 @@ def face_cells(face: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "face": face["face"],
         **dict(zip(BOX, face["box"], strict=True)),
-        **{name: face[name] for name in ("confidence", "label", "probability")},
+        **{name: face[name] for name in FACE_COLUMNS[1 + len(BOX) :]},
         **{columns[label]: p for label, p in face["probabilities"].items()},
     }
 
@@ -103,8 +109,12 @@ def face_cells(face: Mapping[str, Any]) -> dict[str, Any]:
 def escape_cell(value: Any) -> Any:
     """Put an apostrophe before a text that a spreadsheet would run as a formula; numbers stay as they are.
 
+    A truth value becomes true or false, as JSON has it.
+
     A text runs if it begins with = + - @, a tab or a line break, and is no plain number such as -3.5.
     """
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value

@@ -80,7 +80,7 @@ def test_the_endpoint_is_documented(client: Client) -> None:
 
 def test_faces_are_drawn_on_a_copy_in_their_color() -> None:
     row = np.full(7, 0.05, np.float32)
-    face = TrackedFace(0.0, 1, [50.0, 60.0, 150.0, 160.0], 0.9, "happy", row, row)
+    face = TrackedFace(0.0, 1, [50.0, 60.0, 150.0, 160.0], 0.9, "happy", row, row, False, "happy")
     frame = np.full((200, 300, 3), 40, np.uint8)
     drawn = face_drawer(LABELS)(frame, [face])
     assert (frame == 40).all() and drawn.shape == frame.shape
