@@ -74,8 +74,8 @@ def test_the_endpoint_is_documented(client: Client) -> None:
     endpoint = client.view_api(return_format="dict")["named_endpoints"]["/recognize_video"]
     assert "apparent expression" in endpoint["description"]
     names = [p["parameter_name"] for p in endpoint["parameters"]]
-    assert names == ["video", "per_second", "smoothing", "model_name"]
-    assert [p["parameter_has_default"] for p in endpoint["parameters"]] == [False, True, True, True]
+    assert names == ["video", "per_second", "smoothing", "model_name", "threshold"]
+    assert [p["parameter_has_default"] for p in endpoint["parameters"]] == [False, True, True, True, True]
 
 
 def test_faces_are_drawn_on_a_copy_in_their_color() -> None:
