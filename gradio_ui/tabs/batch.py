@@ -254,7 +254,9 @@ def write_thumbnail(content: bytes, recognition: Recognition, path: Path, thresh
     image.save(path, quality=85)
 
 
-def write_tables(entries: Sequence[Entry], labels: Sequence[str], threshold: float, folder: Path) -> tuple[str, str]:
+def write_tables(
+    entries: Sequence[Entry], labels: Sequence[str], folder: Path, threshold: float = UNCLEAR_BELOW
+) -> tuple[str, str]:
     """Write all results into a folder.
 
     Returns:
