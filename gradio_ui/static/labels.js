@@ -2,9 +2,9 @@
 // are those of recognition/doubt.py, recognition/types.py and views/label_layout.py; see there for what they mean.
 
 const FONTS = [8, 9, 10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 57, 68, 81, 96, 114, 136, 160];
-const FONT_OF_FACE = 0.14;
-const FONT_OF_IMAGE = [1 / 64, 1 / 24];
-const BADGE_OF_IMAGE = 1 / 128;
+const FONT_OF_FACE = 0.18;
+const FONT_OF_IMAGE = [1 / 50, 1 / 24];
+const BADGE_OF_IMAGE = 1 / 100;
 const LINE_OF_FACE = 0.02;
 const LINE_OF_IMAGE = [1 / 1000, 1 / 300];
 const [TEXT_HEIGHT, TEXT_PADDING] = [1.4, 0.35];

@@ -103,12 +103,12 @@ class BatchHandlers:
                     entries.append(as_entry(file, result, threshold))
                     if isinstance(result, Recognition):
                         path = Path(folder) / f"{len(entries)}-{stem_of(file)}.jpg"
-                        write_thumbnail(read_upload(file), result, threshold, path)
+                        write_thumbnail(read_upload(file), result, path, threshold)
                         shown.append((str(path), caption(entries[-1])))
                 if cancelled.is_set():
                     break
                 yield BatchView(progress(len(entries), len(files), time.monotonic() - begun))
-            table, json_file = write_tables(entries, recognizer.labels, threshold, Path(folder))
+            table, json_file = write_tables(entries, recognizer.labels, Path(folder), threshold)
             results = BatchView(
                 failures=failure_list(entries),
                 table=gr.DownloadButton(value=table, visible=True),
@@ -154,7 +154,7 @@ class BatchHandlers:
         threshold = number("threshold", threshold, 0, 1, UNCLEAR_BELOW)
         entries = [as_entry(*one, threshold) for piece in recognize_files(recognizer, images, whole) for one in piece]
         with TemporaryDirectory() as folder:
-            table, _ = write_tables(entries, recognizer.labels, threshold, Path(folder))
+            table, _ = write_tables(entries, recognizer.labels, Path(folder), threshold)
             yield {"labels": list(recognizer.labels), "threshold": threshold, "pictures": entries}, table
 
 
@@ -237,7 +237,7 @@ def recognize_files(
         yield list(zip(piece, results, strict=True))
 
 
-def as_entry(file: File, result: Recognition | ImageError, threshold: float) -> Entry:
+def as_entry(file: File, result: Recognition | ImageError, threshold: float = UNCLEAR_BELOW) -> Entry:
     """Give one picture's result as JSON."""
     name = name_of(file)
     if isinstance(result, ImageError):
@@ -245,7 +245,7 @@ def as_entry(file: File, result: Recognition | ImageError, threshold: float) -> 
     return {"file": name, "size": list(result.size), "faces": result.to_dicts(threshold)}
 
 
-def write_thumbnail(content: bytes, recognition: Recognition, threshold: float, path: Path) -> None:
+def write_thumbnail(content: bytes, recognition: Recognition, path: Path, threshold: float = UNCLEAR_BELOW) -> None:
     """Write a small annotated copy of a picture as JPEG; decoding it again keeps only one in memory."""
     from PIL import Image
 
@@ -254,7 +254,9 @@ def write_thumbnail(content: bytes, recognition: Recognition, threshold: float, 
     image.save(path, quality=85)
 
 
-def write_tables(entries: Sequence[Entry], labels: Sequence[str], threshold: float, folder: Path) -> tuple[str, str]:
+def write_tables(
+    entries: Sequence[Entry], labels: Sequence[str], folder: Path, threshold: float = UNCLEAR_BELOW
+) -> tuple[str, str]:
     """Write all results into a folder.
 
     Returns:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 FONTS = (8, 9, 10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 57, 68, 81, 96, 114, 136, 160)  # in steps, so none trembles
-FONT_OF_FACE = 0.14  # of its height
-FONT_OF_IMAGE = (1 / 64, 1 / 24)  # of its long side: least and most
-BADGE_OF_IMAGE = 1 / 128  # of its long side: least of a number alone
+FONT_OF_FACE = 0.18  # of its height
+FONT_OF_IMAGE = (1 / 50, 1 / 24)  # of its long side: least and most
+BADGE_OF_IMAGE = 1 / 100  # of its long side: least of a number alone
 LINE_OF_FACE = 0.02
 LINE_OF_IMAGE = (1 / 1000, 1 / 300)
 TEXT_HEIGHT, TEXT_PADDING = 1.4, 0.35  # of a label, in units of its font

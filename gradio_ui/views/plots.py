@@ -117,6 +117,19 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
         for label in labels:
             figure.add_scatter(
                 x=own["seconds"],
+                y=own[shown[label]].where(held == escape_cell(label)),
+                name=label,
+                legendgroup=label,
+                showlegend=False,
+                mode="lines",
+                line={"color": colors[label], "width": 7},
+                opacity=0.4,
+                hoverinfo="skip",
+                row=panel,
+                col=1,
+            )
+            figure.add_scatter(
+                x=own["seconds"],
                 y=own[shown[label]],
                 name=label,
                 legendgroup=label,
@@ -124,18 +137,6 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
                 mode="lines" if len(own) > 1 else "markers",
                 line={"color": colors[label], "width": 2, "dash": DASHES.get(label, "solid")},
                 hovertemplate="%{y:.0%}",
-                row=panel,
-                col=1,
-            )
-            figure.add_scatter(
-                x=own["seconds"],
-                y=own[shown[label]].where(held == escape_cell(label)),
-                legendgroup=label,
-                showlegend=False,
-                mode="lines",
-                line={"color": colors[label], "width": 7},
-                opacity=0.4,
-                hoverinfo="skip",
                 row=panel,
                 col=1,
             )
