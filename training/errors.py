@@ -42,6 +42,10 @@ class RunError(TrainingError, RuntimeError):
     """A run cannot go on: the loss is not a number, or a checkpoint cannot be written."""
 
 
+class WeightsError(TrainingError, ValueError):
+    """Weights that are not exactly those of the network; the message names the keys."""
+
+
 class SurgeryError(TrainingError, ValueError):
     """A model that cannot be rewritten as asked; the message says what it has."""
 

@@ -15,6 +15,7 @@ from transformers import TrainingArguments as HFTrainingArguments
 
 from training.data.augment import AugmentArguments
 from training.errors import RecipeError
+from training.learning.precision import Processor
 from training.network.build import ModelArguments
 
 
@@ -227,14 +228,27 @@ Arguments: TypeAlias = tuple[DataArguments, ModelArguments, AugmentArguments, Tr
 def parse_arguments(argv: list[str]) -> Arguments:
     """Parse `[recipe.json] [--argument value ...]`.
 
+    A recipe's `bf16` holds where the device computes bfloat16 natively; a CPU that does not gets float32. The flag
+    `--bf16` holds everywhere.
+
     Raises:
         RecipeError: the recipe cannot be used, or a value does not fit.
         SystemExit: a flag is unknown or has a value of the wrong kind (argparse's own message names it).
     """
+    from_recipe: list[str] = []
     if argv and not argv[0].startswith("-"):
-        argv = recipe_flags(Path(argv[0])) + argv[1:]
+        from_recipe, argv = recipe_flags(Path(argv[0])), argv[1:]
+    arguments = _parse([*from_recipe, *argv])
+    args = arguments[-1]
+    asked = any(flag.partition("=")[0] == "--bf16" for flag in argv)
+    if args.bf16 and not asked and args.device.type == "cpu" and not Processor.read().native_bfloat16:
+        return _parse([*from_recipe, *argv, "--bf16", "false"])
+    return arguments
+
+
+def _parse(flags: list[str]) -> Arguments:
     parser = HfArgumentParser(list(ARGUMENTS), prog="python -m training.train [recipe.json]")  # type: ignore[arg-type]
     try:
-        return cast(Arguments, parser.parse_args_into_dataclasses(argv))
+        return cast(Arguments, parser.parse_args_into_dataclasses(flags))
     except ValueError as error:
         raise RecipeError(str(error)) from error
