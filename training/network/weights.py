@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageClassification, PreTrainedModel
 
+from gradio_ui.recognition.quiet import quiet_loading
 from training.errors import WeightsError
 
 NAMED = 3  # keys in an error message; the others are counted
@@ -43,14 +44,15 @@ def load_weights(
         OSError: nothing loadable is there.
         WeightsError: a tensor is missing, left over, or of another shape.
     """
-    model, found = kind.from_pretrained(
-        path,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # refused below, by name
-        use_safetensors=True,
-        dtype=torch.float32,
-        **options,
-    )
+    with quiet_loading():
+        model, found = kind.from_pretrained(
+            path,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
+            use_safetensors=True,
+            dtype=torch.float32,
+            **options,
+        )
     missing, reshaped = found["missing_keys"], {key for key, *_ in found["mismatched_keys"]}
     unexpected = found["unexpected_keys"]
     if new_classifier:
