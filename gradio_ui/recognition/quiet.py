@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+_REPORTS = "transformers.modeling_utils"
 _FALLBACKS = "transformers.utils.import_utils"  # the logger that tells of stand-ins for missing libraries
 
 
@@ -23,14 +24,24 @@ def hide_torchvision_advice() -> None:
         logger.addFilter(_not_about_torchvision)
 
 
+def _no_load_report(record: logging.LogRecord) -> bool:
+    return "LOAD REPORT" not in str(record.msg)
+
+
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Load with transformers without its bar over the tensors; bars of downloads and of others are as before."""
+    """Load with transformers without its bar over the tensors; bars of downloads and of others are as before.
+
+    Nor does it print its table of keys that are missing, unexpected or reshaped: ask for `output_loading_info`.
+    """
     from transformers.utils.logging import set_tqdm_hook
 
     hide_torchvision_advice()
+    reports = logging.getLogger(_REPORTS)
+    reports.addFilter(_no_load_report)
     previous = set_tqdm_hook(lambda make, args, options: make(*args, **options | {"disable": True}))
     try:
         yield
     finally:
         set_tqdm_hook(previous)
+        reports.removeFilter(_no_load_report)
