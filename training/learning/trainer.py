@@ -247,9 +247,8 @@ class ExpressionTrainer(Trainer):
         return int(self.set_initial_training_values(self.args, self.get_train_dataloader())[-1])
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        restore_weights(
-            self.model, Path(resume_from_checkpoint)
-        )  # the library's own takes saved key names as they are
+        # the library's own takes the saved key names as they are, and only warns of those it does not know
+        restore_weights(self.model, Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
         restore_weights(self.model, Path(str(self.state.best_model_checkpoint)))
