@@ -27,8 +27,9 @@ SHORT = "--num_train_epochs 6 --per_device_train_batch_size 14 --learning_rate 0
 def killed_run(flags: list[str], run: Path) -> tuple[str, str]:
     """Train in another process until the first checkpoint is complete, kill it, and return what it wrote."""
     command = [sys.executable, "-m", "training.train", *flags, "--output_dir", str(run)]
+    environment = os.environ | {"HF_DATASETS_CACHE": str(run.with_suffix(".cache"))}  # so that it reads the CSV itself
     with (run.with_suffix(".out")).open("w+") as out, (run.with_suffix(".err")).open("w+") as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, env=os.environ | {"HF_DATASETS_CACHE": str(run)})
+        process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
         deadline = time.monotonic() + 200
         while not [*run.glob(f"checkpoint-*/{MANIFEST}")] and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
