@@ -27,16 +27,19 @@ SHORT = "--num_train_epochs 6 --per_device_train_batch_size 14 --learning_rate 0
 def killed_run(flags: list[str], run: Path) -> tuple[str, str]:
     """Train in another process until the first checkpoint is complete, kill it, and return what it wrote."""
     command = [sys.executable, "-m", "training.train", *flags, "--output_dir", str(run)]
-    environment = os.environ | {"HF_DATASETS_CACHE": str(run.with_suffix(".cache"))}  # so that it reads the CSV itself
-    with (run.with_suffix(".out")).open("w+") as out, (run.with_suffix(".err")).open("w+") as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
-        deadline = time.monotonic() + 200
-        while not [*run.glob(f"checkpoint-*/{MANIFEST}")] and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        out.seek(0), err.seek(0)
-        return out.read(), err.read()
+    own = {"HF_DATASETS_CACHE": str(run.with_suffix(".cache")), "PYTHONUNBUFFERED": "1"}  # it reads the CSV itself
+    with run.with_suffix(".out").open("w+") as out, run.with_suffix(".err").open("w+") as err:
+        process = subprocess.Popen(command, stdout=out, stderr=err, env=os.environ | own)
+        try:
+            deadline = time.monotonic() + 200
+            while (
+                not [*run.glob(f"checkpoint-*/{MANIFEST}")] and process.poll() is None and time.monotonic() < deadline
+            ):
+                time.sleep(0.005)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    return run.with_suffix(".out").read_text(), run.with_suffix(".err").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def runs(tiny_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     whole, broken = folder / "whole", folder / "broken"
     train(*parse_arguments([*flags, "--output_dir", str(whole)]))
     written = killed_run(flags, broken)
-    assert not (broken / "run.json").exists(), "it was not killed in mid-run"
+    assert [*broken.glob(f"checkpoint-*/{MANIFEST}")] and not (broken / "run.json").exists(), "not killed in mid-run"
     train(*parse_arguments([*flags, "--output_dir", str(broken), "--resume_from_checkpoint", "true"]))
     return whole, broken, written
 
