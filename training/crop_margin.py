@@ -137,7 +137,7 @@ def find(detector: Detector, images: Sequence[np.ndarray]) -> list[Found]:
     least 0.4 of that side wide or high; of several the largest is taken.
     """
     found = []
-    for i, (frame, truth) in enumerate(tqdm(place(images), detector.name, len(images), leave=False)):
+    for i, (frame, truth) in enumerate(tqdm(place(images), detector.name, len(images), leave=False, disable=None)):
         faces = detector(frame)
         side = truth[2] - truth[0]
         offsets = (faces.xyxy[:, :2] + faces.xyxy[:, 2:] - truth[:2] - truth[2:]) / 2
@@ -184,7 +184,9 @@ def measure(
         same = cut.argmax(axis=1) == direct.argmax(axis=1)
         return Agreement(margin, float(same.mean()), float(np.abs(cut - direct).sum(axis=1).mean() / 2))
 
-    agreements = tuple(agreement(margin, np.zeros(2)) for margin in tqdm(margins, "margins", leave=False))
+    agreements = tuple(
+        agreement(margin, np.zeros(2)) for margin in tqdm(margins, "margins", leave=False, disable=None)
+    )
     best = min(agreements, key=lambda row: row.distance)
     offset = np.median([face.offset for face in found], axis=0)
     return Measurement(

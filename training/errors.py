@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 
 from gradio_ui.recognition.errors import RecognitionError
+from gradio_ui.recognition.quiet import hide_torchvision_advice
 from gradio_ui.recognition.telemetry import disable_telemetry
+
+NO_BARS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
 
 
 class TrainingError(Exception):
@@ -40,6 +44,10 @@ class TeacherError(TrainingError, ValueError):
 
 class RunError(TrainingError, RuntimeError):
     """A run cannot go on: the loss is not a number, or a checkpoint cannot be written."""
+
+
+class WeightsError(TrainingError, ValueError):
+    """Weights that are not exactly those of the network; the message names the keys."""
 
 
 class SurgeryError(TrainingError, ValueError):
@@ -107,7 +115,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
     @functools.wraps(main)
     def run(argv: list[str] | None = None) -> None:
         disable_telemetry()
-        _hide_loading()
+        _hide_noise()
         try:
             main(argv)
         except (TrainingError, RecognitionError, OSError) as error:
@@ -118,12 +126,20 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
     return run
 
 
-def _hide_loading() -> None:
-    """Hide the bars that transformers shows while it loads weights, and where no one watches, the Hub's as well."""
+def _hide_noise() -> None:
+    """Hide bars where no one watches, and everywhere those over loaded weights and advice to install torchvision."""
+    hide_torchvision_advice()
+    watched = sys.stderr.isatty()
+    if not watched:
+        os.environ.update(dict.fromkeys(NO_BARS, "1"))  # for what is imported later, and for child processes
+        if "datasets" in sys.modules:
+            from datasets import disable_progress_bars
+
+            disable_progress_bars()
     if "transformers" in sys.modules:
         from huggingface_hub.utils import enable_progress_bars
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()  # both
-        if sys.stderr.isatty():
+        disable_progress_bar()  # the Hub's downloads as well
+        if watched:
             enable_progress_bars()

@@ -41,6 +41,7 @@ from training.learning.arguments import Arguments, DataArguments, TrainingArgume
 from training.learning.checkpoints import latest_complete_checkpoint, naming_write_errors
 from training.learning.head_metrics import metrics_of
 from training.learning.losses import class_weight
+from training.learning.precision import Processor, explain_precision
 from training.learning.trainer import ExpressionTrainer
 from training.network.build import FERPLUS_PREFIX, ModelArguments, build_model, heads
 from training.network.depthwise import speed_up_depthwise
@@ -63,6 +64,8 @@ def train(
     """
     with run_folder(args) as output_dir:
         splits, source = load_splits(data_args, args)
+        if args.process_index == 0:
+            sys.stderr.write(f"{explain_precision(args.bf16, args.device, Processor.read())}\n")
         set_seed(args.seed)
         trainer = make_trainer(splits, model_args, augment_args, args)
         resume = checkpoint_to_resume(trainer) if args.resume_from_checkpoint else None
@@ -239,6 +242,7 @@ def run_record(trainer: ExpressionTrainer, kinds: dict[str, Any]) -> dict[str, A
         **state.stateful_callbacks["Stopwatch"]["args"],  # type: ignore[index,call-overload]
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "device": str(args.device),
+        "processor": Processor.read().record(),
         "processes": args.world_size,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
     }

@@ -150,7 +150,7 @@ def recognize_all(
                 failed[path] = str(result)
         waiting.clear()
 
-    with tqdm(paths, unit="file") as bar:
+    with tqdm(paths, unit="file", disable=None) as bar:
         for path in bar:
             if journal.has(path):
                 pass
@@ -182,7 +182,7 @@ def _read_video(path: Path, recognizer: EmotionRecognizer, options: argparse.Nam
     name = printable(path.name)
     with TemporaryDirectory() as folder:
         table = Path(folder) / "table.csv"
-        with tqdm(desc=name, unit="s", leave=False, bar_format="{desc}: {n:.0f} of {total} s") as bar:
+        with tqdm(desc=name, unit="s", leave=False, bar_format="{desc}: {n:.0f} of {total} s", disable=None) as bar:
             for seconds in analysis.run(table):
                 bar.total = round(analysis.duration or seconds)
                 bar.update(seconds - bar.n)

@@ -13,6 +13,7 @@ from .checkpoint import WEIGHTS, model_name, read_preprocessor, verify_files
 from .errors import ModelError
 from .image_processor import ImageProcessor
 from .onnx_session import cpu_session, import_onnxruntime
+from .quiet import quiet_loading
 from .saliency import gradient_map, occlusion_map
 from .telemetry import disable_telemetry
 
@@ -81,14 +82,15 @@ class TorchBackend:
         name = model_name(folder)
         try:
             image_processor = AutoImageProcessor.from_pretrained(folder, **local)
-            model, loading = AutoModelForImageClassification.from_pretrained(
-                folder,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # to name them below
-                **local,
-            )
+            with quiet_loading():
+                model, loading = AutoModelForImageClassification.from_pretrained(
+                    folder,
+                    use_safetensors=True,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # to name them below
+                    **local,
+                )
         except SafetensorError as error:
             raise ModelError(f"{name}: model.safetensors is damaged ({error}). Download it again.") from None
         except (OSError, ValueError, RuntimeError) as error:

@@ -123,10 +123,13 @@ def test_peers_see_the_same_and_a_missing_one_is_named(tmp_path: Path) -> None:
 
 def test_the_trainer_and_the_bare_loop_take_turns(tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.json"
-    recipe.write_text(json.dumps({"hidden_sizes": [8, 16], "depths": [1, 1], "learning_rate": 0.001, "use_cpu": True}))
-    result = training_speed.measure(recipe, steps=2, batch=14)
-    assert (result["recipe"], result["device"], result["batch"], result["steps"]) == ("tiny.json", "cpu", 14, 2)
-    assert min(result["ratio"], result["trainer_per_s"], result["bare_per_s"]) > 0
+    recipe.write_text(json.dumps({"hidden_sizes": [8, 16], "depths": [1, 1], "bf16": True, "use_cpu": True}))
+    result = training_speed.measure_kind("avx2", recipe, steps=3, batch=14)
+    assert (result["recipe"], result["device"], result["batch"], result["steps"]) == ("tiny.json", "cpu", 14, 3)
+    assert min(result["ratio"], result["trainer_per_s"], result["bare_per_s"], result["other_precision"]) > 0
+    assert (result["precision"], result["processor"]["native_bfloat16"]) == ("float32", False)
+    assert result["processor"]["limits"] == training_speed.KINDS["avx2"]
+    assert "avx2 instructions: tiny.json, cpu, float32" in training_speed.describe_speed("avx2", result)
 
 
 def test_the_images_hold_the_faces_they_should() -> None:

@@ -13,15 +13,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import (
-    ConvNextConfig,
-    ConvNextForImageClassification,
-    ConvNextImageProcessor,
-    ViTConfig,
-    ViTForImageClassification,
-    ViTImageProcessor,
-)
 
+from tests.support.tiny_networks import make_checkpoint
 from training.data.augment import AugmentArguments, augment
 from training.errors import RecipeError, RunError
 from training.learning.arguments import parse_arguments
@@ -62,6 +55,7 @@ def test_run_folder_tells_everything(tiny_csv: Path, tiny_votes: Path, tmp_path:
     assert record["dataset"]["rows"]["train"] == 56 and record["dataset"]["fingerprint"]["train"]
     assert record["versions"]["torch"] == torch.__version__ and record["seed"] == 42
     assert record["epochs"] == 2 and record["seconds"] > 0
+    assert record["processor"]["name"] and record["processor"]["instructions"]
     names = json.loads((run / "config.json").read_text())["id2label"]
     assert names["0"] == "angry" and names["7"] == "ferplus/angry" and len(names) == 15
     assert (run / "trainer_state.json").exists() and (run / "preprocessor_config.json").exists()
@@ -112,18 +106,7 @@ def test_seed_decides_the_weights(tiny_csv: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["vit", "convnext"])
 def test_fine_tunes_a_checkpoint_in_two_phases(kind: str, tiny_csv: Path, tmp_path: Path) -> None:
-    base = tmp_path / "base"
-    if kind == "vit":
-        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-        model = ViTForImageClassification(ViTConfig(image_size=32, patch_size=8, num_labels=3, **sizes))
-        processor = ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.4] * 3, image_std=[0.2] * 3)
-    else:
-        config = ConvNextConfig(patch_size=4, num_stages=2, hidden_sizes=[8, 16], depths=[1, 1], num_labels=3)
-        model = ConvNextForImageClassification(config)
-        processor = ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=1.0, image_mean=[0.4] * 3)
-    model.save_pretrained(base)
-    processor.save_pretrained(base)
-
+    base = make_checkpoint(kind, tmp_path / "base")
     run = tmp_path / "run"
     run_tiny(
         tiny_csv, run, "--model_name_or_path", base, "--num_train_epochs", 2, "--head_epochs", 1,

@@ -43,7 +43,7 @@ def in_chunks(
     images: datasets.Dataset, convert: Callable[[list[Image.Image]], torch.Tensor], what: str, rows: int = 1000
 ) -> torch.Tensor:
     """Convert all images, a thousand at a time, under a progress bar called `what`."""
-    starts = tqdm(range(0, len(images), rows), what, leave=False)
+    starts = tqdm(range(0, len(images), rows), what, leave=False, disable=None)
     return torch.cat([convert(images[start : start + rows]["image"]) for start in starts])
 
 

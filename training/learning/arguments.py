@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any, TypeAlias, cast
 import torch
 from transformers import HfArgumentParser
 from transformers import TrainingArguments as HFTrainingArguments
+from transformers.utils import is_in_notebook
 
 from training.data.augment import AugmentArguments
 from training.errors import RecipeError
+from training.learning.precision import Processor
 from training.network.build import ModelArguments
 
 
@@ -42,7 +45,8 @@ class TrainingArguments(HFTrainingArguments):
     `save_total_limit` 2; `load_best_model_at_end` true; `metric_for_best_model` "accuracy"; `lr_scheduler_type`
     "cosine"; `remove_unused_columns` false; `logging_nan_inf_filter` false (a NaN must be seen);
     `per_device_train_batch_size` 128 and `per_device_eval_batch_size` 256; `adam_beta2` 0.99; `report_to`
-    "tensorboard"; `restore_callback_states_from_checkpoint` true; `use_cpu` true where there is no accelerator.
+    "tensorboard"; `restore_callback_states_from_checkpoint` true; `use_cpu` true where there is no accelerator;
+    `disable_tqdm` true where the errors go neither to a terminal nor to a notebook.
     """
 
     output_dir: str = field(default="runs/run", metadata={"help": "The run folder."})
@@ -100,6 +104,8 @@ class TrainingArguments(HFTrainingArguments):
     def __post_init__(self) -> None:
         # The parent wants to be told that there is no accelerator before it grants bfloat16 to a CPU.
         self.use_cpu = self.use_cpu or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+        if self.disable_tqdm is None and not sys.stderr.isatty() and not is_in_notebook():
+            self.disable_tqdm = True  # a log file gets lines
         super().__post_init__()
         for name, (fits, expected) in RANGES.items():
             if not fits(getattr(self, name)):
@@ -227,14 +233,27 @@ Arguments: TypeAlias = tuple[DataArguments, ModelArguments, AugmentArguments, Tr
 def parse_arguments(argv: list[str]) -> Arguments:
     """Parse `[recipe.json] [--argument value ...]`.
 
+    A recipe's `bf16` holds where the device computes bfloat16 natively; a CPU that does not gets float32. The flag
+    `--bf16` holds everywhere.
+
     Raises:
         RecipeError: the recipe cannot be used, or a value does not fit.
         SystemExit: a flag is unknown or has a value of the wrong kind (argparse's own message names it).
     """
+    from_recipe: list[str] = []
     if argv and not argv[0].startswith("-"):
-        argv = recipe_flags(Path(argv[0])) + argv[1:]
+        from_recipe, argv = recipe_flags(Path(argv[0])), argv[1:]
+    arguments = _parse([*from_recipe, *argv])
+    args = arguments[-1]
+    asked = any(flag.partition("=")[0] == "--bf16" for flag in argv)
+    if args.bf16 and not asked and args.device.type == "cpu" and not Processor.read().native_bfloat16:
+        return _parse([*from_recipe, *argv, "--bf16", "false"])
+    return arguments
+
+
+def _parse(flags: list[str]) -> Arguments:
     parser = HfArgumentParser(list(ARGUMENTS), prog="python -m training.train [recipe.json]")  # type: ignore[arg-type]
     try:
-        return cast(Arguments, parser.parse_args_into_dataclasses(argv))
+        return cast(Arguments, parser.parse_args_into_dataclasses(flags))
     except ValueError as error:
         raise RecipeError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Callbacks of a run: the average of the weights, frozen and weakening parts of the network, the time taken."""
+"""Callbacks of a run: the average of the weights, frozen and weakening parts, a log every epoch, the time taken."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from transformers.trainer_callback import ExportableState
 
 from training.errors import RunError
 from training.learning.checkpoints import checkpoint_folder, naming_write_errors
+from training.network.weights import check_keys, is_classifier
 
 RAW_WEIGHTS = "training_weights.safetensors"
 
@@ -60,6 +61,8 @@ class EMACallback(TrainerCallback):
             raise RunError(f"{checkpoint}: expected a checkpoint of a run with ema_decay; resume with --ema_decay 0")
         raw = load_file(checkpoint / RAW_WEIGHTS)
         self.average.n_averaged.copy_(raw.pop("n_averaged"))
+        expected = model.state_dict().keys()
+        check_keys(checkpoint / RAW_WEIGHTS, missing=expected - raw.keys(), unexpected=raw.keys() - expected)
         self.average.module.load_state_dict(model.state_dict())
         model.load_state_dict(raw)
 
@@ -116,7 +119,15 @@ class FreezeBackbone(TrainerCallback):
         """Freeze or free the backbone."""
         frozen = (state.epoch or 0.0) < self.epochs - 1e-6
         for name, parameter in kwargs["model"].named_parameters():
-            parameter.requires_grad_(not frozen or name.startswith("classifier"))
+            parameter.requires_grad_(not frozen or is_classifier(name))
+
+
+class LogEpochs(TrainerCallback):
+    """Logs the training loss at the end of every epoch as well, so that a run shorter than `logging_steps` has one."""
+
+    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for a log."""
+        control.should_log = True
 
 
 class DropPathDecay(TrainerCallback):

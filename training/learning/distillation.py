@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers import AutoImageProcessor, PreTrainedModel
 
 from gradio_ui.recognition.backends import LUMA
 from training.data.torch_datasets import side
 from training.errors import TeacherError
 from training.network.build import output_names
+from training.network.weights import load_weights
 
 
 class Teacher:
@@ -31,7 +32,7 @@ class Teacher:
 
     def __init__(self, path: str, student: PreTrainedModel, device: torch.device) -> None:
         try:
-            model = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True)
+            model = load_weights(path)
             image_processor = AutoImageProcessor.from_pretrained(path)
         except (OSError, ValueError) as error:
             raise TeacherError(f"teacher {path}: expected a run folder or a Hub id, got: {error}") from error

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from training.network.weights import is_classifier
+
 BLOCK = re.compile(r"^(.*?\b(?:layers|layer)\.\d+)\.")  # "...stages.0.layers.1." of ConvNeXt, "...layer.3." of ViT
 
 
@@ -18,6 +20,56 @@ def matrix(parameter: torch.Tensor) -> torch.Tensor:
     if parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last):
         parameter = parameter.permute(0, 2, 3, 1)  # the order of columns does not matter to Muon
     return parameter.view(len(parameter), -1)
+
+
+def orthogonalize(
+    gradient: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
+) -> torch.Tensor:
+    """Bring a matrix's singular values close to 1 by the Newton-Schulz iteration, in the precision of its numbers.
+
+    Args:
+        gradient: (rows, columns).
+        coefficients: a, b, c of x <- a x + (b g + c g g) x, where g is x x^T (Jordan et al. 2024).
+        steps: of the iteration.
+        eps: the least norm to divide by.
+
+    Returns:
+        A matrix of the same shape.
+    """
+    a, b, c = coefficients
+    tall = gradient.shape[0] > gradient.shape[1]
+    x = gradient.mT if tall else gradient  # so that x x^T is the smaller product
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + torch.addmm(gram, gram, gram, beta=b, alpha=c) @ x
+    return x.mT if tall else x
+
+
+class Float32Muon(torch.optim.Muon):
+    """`torch.optim.Muon` whose orthogonalization runs in float32; the library's always runs in bfloat16.
+
+    The state is the same, so that a run can be resumed with either.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Make one step. `closure` is ignored: `MuonWithAdamW` refuses it."""
+        for group in self.param_groups:
+            rate, momentum = group["lr"], group["momentum"]
+            for parameter in group["params"]:
+                if (gradient := parameter.grad) is None:
+                    continue
+                state = self.state[parameter]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(gradient)
+                average = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+                update = orthogonalize(
+                    gradient.lerp(average, momentum), group["ns_coefficients"], group["ns_steps"], group["eps"]
+                )
+                rows, columns = parameter.shape
+                parameter.mul_(1 - rate * group["weight_decay"])
+                parameter.add_(update, alpha=-rate * math.sqrt(max(1, rows / columns)))
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -30,9 +82,12 @@ class MuonWithAdamW(torch.optim.Optimizer):
     Args:
         groups: parameter groups with `params`, `lr`, `weight_decay` and `muon` (bool).
         betas, eps: AdamW's.
+        bfloat16: whether Muon orthogonalizes in bfloat16, else in float32.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], betas: tuple[float, float], eps: float) -> None:
+    def __init__(
+        self, groups: Iterable[dict[str, Any]], betas: tuple[float, float], eps: float, bfloat16: bool = True
+    ) -> None:
         groups = list(groups)
         self.parts: list[torch.optim.Optimizer] = []
         self.matrices: list[tuple[torch.Tensor, torch.Tensor]] = []  # a weight and its view, which Muon works on
@@ -41,7 +96,8 @@ class MuonWithAdamW(torch.optim.Optimizer):
             self.matrices = [
                 pair for g, v in zip(muon, views, strict=True) for pair in zip(g["params"], v["params"], strict=True)
             ]
-            self.parts.append(torch.optim.Muon(views, momentum=0.95))
+            kind = torch.optim.Muon if bfloat16 else Float32Muon
+            self.parts.append(kind(views, momentum=0.95))
         if adamw := [g for g in groups if not g["muon"]]:
             self.parts.append(torch.optim.AdamW(adamw, betas=betas, eps=eps))
         super().__init__([{"params": g["params"]} for part in self.parts for g in part.param_groups], {})
@@ -85,7 +141,7 @@ def depths(model: nn.Module) -> dict[str, int]:
     names = [name for name, _ in model.named_parameters()]
     blocks = list(dict.fromkeys(found.group(1) for name in names if (found := BLOCK.match(name))))
     order = {block: i + 1 for i, block in enumerate(blocks)}
-    head = {name for name in names if name.startswith("classifier")}
+    head = {name for name in names if is_classifier(name)}
     result: dict[str, int] = {}
     seen = 0
     for name in names:
@@ -126,7 +182,7 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        head = name.startswith("classifier")
+        head = is_classifier(name)
         depthwise = parameter.ndim == 4 and parameter.shape[1] == 1
         muon = muon_learning_rate > 0 and parameter.ndim in (2, 4) and not depthwise and 0 < depth[name] and not head
         decays = parameter.ndim > 1

@@ -18,7 +18,7 @@ from training.data.corruptions import corrupt
 from training.data.torch_datasets import side
 from training.errors import RunError
 from training.learning.arguments import TrainingArguments
-from training.learning.callbacks import DropPathDecay, EMACallback, FreezeBackbone, Stopwatch
+from training.learning.callbacks import DropPathDecay, EMACallback, FreezeBackbone, LogEpochs, Stopwatch
 from training.learning.checkpoints import (
     MarkComplete,
     checkpoint_folder,
@@ -28,6 +28,7 @@ from training.learning.checkpoints import (
 from training.learning.distillation import Teachers
 from training.learning.losses import distillation_loss, label_loss, vote_loss
 from training.learning.optimizer import MuonWithAdamW, parameter_groups, two_phase_schedule
+from training.network.weights import restore_weights
 
 
 class ExpressionTrainer(Trainer):
@@ -69,6 +70,7 @@ class ExpressionTrainer(Trainer):
             )
         self.hits = torch.zeros(2, device=device)  # right answers and images since the last log
         self.add_callback(Stopwatch())
+        self.add_callback(LogEpochs())
         if args.aug_decay_start < 1:
             self.add_callback(DropPathDecay(args.aug_decay_start, args.aug_decay_strength))
         if args.head_epochs:
@@ -206,7 +208,8 @@ class ExpressionTrainer(Trainer):
                 layer_decay=self.args.layer_decay,
             )
             betas = (self.args.adam_beta1, self.args.adam_beta2)
-            self.optimizer = MuonWithAdamW(groups, betas=betas, eps=self.args.adam_epsilon)
+            bfloat16 = self.args.bf16 or self.args.device.type != "cpu"
+            self.optimizer = MuonWithAdamW(groups, betas=betas, eps=self.args.adam_epsilon, bfloat16=bfloat16)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -221,6 +224,10 @@ class ExpressionTrainer(Trainer):
             )
             self._created_lr_scheduler = True
         return self.lr_scheduler
+
+    def _get_learning_rate(self) -> float:
+        # the classifier's, which every phase trains; the library logs the first group's, here often the stem's
+        return float(next(group["lr"] for group in self.create_optimizer().param_groups if group["head"]))
 
     # --- evaluation data and checkpoints ---
 
@@ -238,6 +245,13 @@ class ExpressionTrainer(Trainer):
     def planned_steps(self) -> int:
         """Return how many steps the whole run takes."""
         return int(self.set_initial_training_values(self.args, self.get_train_dataloader())[-1])
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        # the library's own takes the saved key names as they are, and only warns of those it does not know
+        restore_weights(self.model, Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        restore_weights(self.model, Path(str(self.state.best_model_checkpoint)))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         checkpoint = checkpoint_folder(self.args, self.state)

@@ -1,4 +1,4 @@
-"""The network: a small ConvNeXt or CNN from a config, or any ViT/ConvNeXt checkpoint, with one classifier.
+"""The network: a small ConvNeXt or CNN from a config, or a ViT, ConvNeXt or other checkpoint, with one classifier.
 
 A run may learn two label sets at once: FER-2013's and, as a distribution over annotators' votes, FER+'s. Both live in
 one linear classifier, distinguished by their names: "angry" ... and "ferplus/angry" .... Packaging keeps one of them.
@@ -14,7 +14,6 @@ import torch
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
-    AutoModelForImageClassification,
     BaseImageProcessor,
     ConvNextConfig,
     ConvNextForImageClassification,
@@ -27,7 +26,9 @@ from transformers import (
 
 from training.errors import RecipeError
 from training.network.surgery import expand_stem_to_rgb, select_head
+from training.network.weights import load_weights
 
+FINE_TUNED = ("vit", "deit", "swin", "convnext", "convnextv2", "regnet", "resnet")  # by model_type
 FERPLUS_PREFIX = "ferplus/"  # marks the FER+ outputs in a classifier of both heads
 
 
@@ -53,7 +54,11 @@ class ModelArguments:
     """
 
     model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Fine-tune this local or Hub ViT or ConvNeXt, at its own size and means."}
+        default=None,
+        metadata={
+            "help": "Fine-tune this local or Hub checkpoint, at its own size and means: a ViT, DeiT, Swin, ConvNeXt, "
+            "RegNet or ResNet."
+        },
     )
     model_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the checkpoint."})
     architecture: str = field(default="convnext", metadata={"help": "A new network's: convnext, or regnet (a CNN)."})
@@ -98,7 +103,8 @@ def build_model(
 
     Raises:
         OSError: the checkpoint is not found or cannot be read.
-        RecipeError: the checkpoint is neither a ViT, a ConvNeXt, a RegNet nor a ResNet.
+        RecipeError: the checkpoint is of another kind of network, or has more than one classifier.
+        WeightsError: it lacks weights other than the classifier's.
     """
     id2label = dict(enumerate(names))
     label2id = {name: i for i, name in id2label.items()}
@@ -112,21 +118,17 @@ def build_model(
         return new_model(args, {"id2label": id2label, "label2id": label2id}), image_processor
 
     config = AutoConfig.from_pretrained(args.model_name_or_path, revision=args.model_revision)
-    if config.model_type not in ("vit", "deit", "convnext", "convnextv2", "regnet", "resnet"):
+    if config.model_type not in FINE_TUNED:
         raise RecipeError(
-            f"{args.model_name_or_path}: expected a ViT, ConvNeXt, RegNet or ResNet checkpoint, "
-            f"got model_type {config.model_type!r}"
+            f"{args.model_name_or_path}: expected a checkpoint of model_type {', '.join(FINE_TUNED)}; "
+            f"got {config.model_type!r}"
         )
     config.id2label, config.label2id = id2label, label2id
-    if config.model_type.startswith("convnext"):
+    if hasattr(config, "drop_path_rate"):
         config.drop_path_rate = args.drop_path_rate
-    model = AutoModelForImageClassification.from_pretrained(
-        args.model_name_or_path,
-        revision=args.model_revision,
-        config=config,
-        ignore_mismatched_sizes=True,  # the old classifier, of other labels, is replaced
-        use_safetensors=True,
-    )
+    model = load_weights(args.model_name_or_path, new_classifier=True, revision=args.model_revision, config=config)
+    if not hasattr(model, "classifier"):  # a distilled DeiT's image and distillation tokens have one each
+        raise RecipeError(f"{args.model_name_or_path}: expected one classifier, got a {type(model).__name__}")
     if config.model_type in ("regnet", "resnet"):
         model = model.to(memory_format=torch.channels_last)  # a fifth faster in training than contiguous channels
     image_processor = AutoImageProcessor.from_pretrained(args.model_name_or_path, revision=args.model_revision)
@@ -182,9 +184,10 @@ def load_model(
 
     Raises:
         OSError: nothing loadable is there.
-        ValueError: the checkpoint has no such head.
+        SurgeryError: the checkpoint has no such head.
+        WeightsError: it lacks weights, or has some that the network does not.
     """
-    model = AutoModelForImageClassification.from_pretrained(path, revision=revision, use_safetensors=True)
+    model = load_weights(path, revision=revision)
     image_processor = AutoImageProcessor.from_pretrained(path, revision=revision)
     if len(heads(model.config)) > 1:
         select_head(model, head)

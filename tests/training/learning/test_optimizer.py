@@ -6,7 +6,14 @@ import pytest
 import torch
 from transformers import ConvNextConfig, ConvNextForImageClassification, ViTConfig, ViTForImageClassification
 
-from training.learning.optimizer import MuonWithAdamW, depths, parameter_groups, two_phase_schedule
+from training.learning.optimizer import (
+    Float32Muon,
+    MuonWithAdamW,
+    depths,
+    orthogonalize,
+    parameter_groups,
+    two_phase_schedule,
+)
 
 
 @pytest.fixture
@@ -104,3 +111,47 @@ def test_muon_moves_a_kernel_as_the_matrix_it_is(layout: torch.memory_format) ->
         pair.zero_grad()
         assert parameter.grad is None
     assert torch.allclose(kernel.flatten(1), matrix, atol=2e-3)  # Newton-Schulz runs in bfloat16
+
+
+def muon_steps(kind: type[torch.optim.Muon], weight: torch.Tensor, gradients: list[torch.Tensor]) -> torch.Tensor:
+    """Return the weight after a step for each gradient."""
+    parameter = torch.nn.Parameter(weight.clone())
+    optimizer = kind([parameter], lr=0.1, weight_decay=0.1, momentum=0.95)
+    for gradient in gradients:
+        parameter.grad = gradient
+        optimizer.step()
+    return parameter.detach()
+
+
+@pytest.mark.parametrize("shape", [(24, 8), (8, 24)])
+def test_float32_muon_follows_the_library(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, *gradients = (torch.randn(shape, generator=generator) for _ in range(4))
+    ours, library = (muon_steps(kind, weight, gradients) for kind in (Float32Muon, torch.optim.Muon))
+    moved = (library - weight).norm()
+    assert (ours - library).norm() < 0.02 * moved  # the library's bfloat16
+    exact = muon_steps(Float32Muon, weight.double(), [gradient.double() for gradient in gradients])
+    assert (ours - exact).norm() < 1e-5 * moved
+
+
+def test_orthogonalized_values_are_near_one() -> None:
+    matrix = torch.randn(12, 30, generator=torch.Generator().manual_seed(1))
+    values = torch.linalg.svdvals(orthogonalize(matrix, (3.4445, -4.7750, 2.0315), 5, 1e-7))
+    assert 0.5 < values.min() and values.max() < 1.5
+
+
+def test_a_run_can_change_its_muon() -> None:
+    weight, gradient = torch.nn.Parameter(torch.randn(4, 4)), torch.randn(4, 4)
+    library, ours = (kind([weight], lr=0.1) for kind in (torch.optim.Muon, Float32Muon))
+    weight.grad = gradient
+    library.step()
+    ours.load_state_dict(library.state_dict())
+    assert torch.equal(ours.state[weight]["momentum_buffer"], library.state[weight]["momentum_buffer"])
+    ours.step()
+
+
+@pytest.mark.parametrize("bfloat16, kind", [(True, torch.optim.Muon), (False, Float32Muon)])
+def test_the_pair_has_the_muon_of_its_precision(bfloat16: bool, kind: type) -> None:
+    group = {"params": [torch.nn.Parameter(torch.zeros(2, 2))], "lr": 0.1, "weight_decay": 0.0, "muon": True}
+    pair = MuonWithAdamW([group], betas=(0.9, 0.99), eps=1e-8, bfloat16=bfloat16)
+    assert type(pair.parts[0]) is kind

@@ -11,7 +11,7 @@ from gradio_ui.recognition.palette import COLORS
 from training.data.labels import FERPLUS_EMOTIONS
 from training.errors import MetricError, ReportError
 from training.evaluation.metrics import compute
-from training.reporting.curves import curves, plot_curves, read_log
+from training.reporting.curves import curves, kept_evaluation, plot_curves, read_log
 from training.reporting.figures import coverage, draw_figures, reliability, roc_curves
 from training.reporting.plot_style import write_figures
 
@@ -140,7 +140,9 @@ LOG = [
     {"epoch": 0.5, "loss": 2.0, "accuracy": 0.25},
     {"epoch": 1.0, "loss": 1.5, "accuracy": 0.35},
     {"epoch": 1.0, "eval_loss": 1.8, "eval_accuracy": 0.41, "eval_balanced_accuracy": 0.3},
-    {"epoch": 2.0, "eval_loss": 1.9, "eval_accuracy": 0.39, "eval_balanced_accuracy": 0.3},
+    {"epoch": 2.0, "eval_loss": 1.9, "eval_accuracy": 0.41, "eval_balanced_accuracy": 0.3},
+    {"epoch": 2.0, "train_runtime": 9.0, "train_loss": 1.7},
+    {"epoch": 2.0, "eval_loss": 1.8, "eval_accuracy": 0.41, "eval_balanced_accuracy": 0.3},  # the weights kept
 ]
 
 
@@ -149,7 +151,7 @@ def test_curves_show_training_against_validation():
     left, right = drawing.figure.axes
     assert {line.get_label() for line in left.lines} == {"training (augmented)", "validation"}
     assert {line.get_label() for line in right.lines} >= {"training (augmented)", "validation", "validation, balanced"}
-    assert "best, 0.410, at epoch 1" in drawing.alt
+    assert "Validation accuracy of the weights that were kept, of epoch 1, is 0.410." in drawing.alt
 
 
 def test_curves_of_two_heads_name_their_labels():
@@ -158,8 +160,18 @@ def test_curves_of_two_heads_name_their_labels():
     names = [line.get_label() for line in drawing.figure.axes[1].lines]
     assert names[:2] == ["training (augmented), FER-2013 labels", "validation, FER-2013 labels"]
     assert "validation, FER+ majority" in names
-    assert "on the FER+ majority is best, 0.800, at epoch" in drawing.alt
-    assert "Validation accuracy is best, 0.410, at epoch 1." in curves(log).alt
+    assert "on the FER+ majority of the weights that were kept, of epoch 1, is 0.800." in drawing.alt
+
+
+def test_kept_weights_are_marked_and_not_a_tie():
+    (mark,) = [line for line in curves(LOG).figure.axes[1].lines if line.get_marker() == "o"]
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (1.0, 0.41)  # epoch 2 is as accurate
+    last = [*LOG[:-1], LOG[-1] | {"eval_loss": 1.9}]
+    assert kept_evaluation(last)["epoch"] == 2.0
+    between = [*LOG[:-1], LOG[-1] | {"epoch": 2.5, "eval_loss": 1.2}]  # the last step was not evaluated before
+    assert kept_evaluation(between)["epoch"] == 2.5
+    assert kept_evaluation(LOG[:4])["epoch"] == 2.0  # of a checkpoint
+    assert kept_evaluation(LOG[:2]) is None
 
 
 def test_log_without_training_accuracy_shows_the_rest():
