@@ -116,6 +116,9 @@ def build_model(
         raise RecipeError(
             f"{args.model_name_or_path}: expected a ViT or ConvNeXt checkpoint, got model_type {config.model_type!r}"
         )
+    for name in ("provenance", "calibration", "label_map"):  # of a package: they are not true of what comes of it
+        if hasattr(config, name):
+            delattr(config, name)
     config.id2label, config.label2id = id2label, label2id
     if config.model_type.startswith("convnext"):
         config.drop_path_rate = args.drop_path_rate
