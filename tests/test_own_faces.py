@@ -40,6 +40,7 @@ def photographs(tmp_path: Path, portrait: np.ndarray) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_section_runs_as_it_stands(
     commands: list[list[str]],
     photographs: None,

@@ -51,7 +51,7 @@ def make_run(folder: Path) -> Path:
             "data": {"dataset": str(folder.parent / "fer2013.csv")},
             "model": dataclasses.asdict(model_args),
             "augment": dataclasses.asdict(AugmentArguments()),
-            "training": training.to_sanitized_dict(),
+            "training": training.to_sanitized_dict() | {"teachers": []},  # as `training.train` records it
         },
         "versions": {"torch": "2.13.0"},
         "commit": "0123456789abcdef0123456789abcdef01234567",
