@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def crop_all(recognizer: EmotionRecognizer, options: argparse.Namespace) -> int:
     """Write the crops of all photographs; return the exit code as `main` does."""
-    found, empty = {}, {}
+    found: dict[Path, list[Path]] = {}
+    empty: dict[Path, str] = {}
     for path in options.paths:
         files, failed = find_inputs([path])
         found[path] = [file for file in files if file.suffix.lower() not in VIDEOS]

@@ -47,9 +47,10 @@ def read_run(folder: Path) -> RunRecord:
             f"{folder}: expected a finished run of training.train, but run.json cannot be used: {error!r}"
         ) from error
     start = recipe.get("model_name_or_path")
-    local = start is not None and run.get("base_is_folder", Path(start).is_dir())
-    base_model = None if start is None or local else publishable(start)
-    local_base = describe_base(Path(start)) if local else None
+    local_base = None
+    base_model = publishable(start) if start else None
+    if start and run.get("base_is_folder", Path(start).is_dir()):
+        base_model, local_base = None, describe_base(Path(start))
     earlier: dict[str, RunRecord] = {}
     for name in [*([start] if start else []), *recipe.get("teachers", [])]:
         if (Path(name) / "run.json").exists():
