@@ -74,7 +74,7 @@ runs/fer2013/run.json: runs/student/run.json runs/regnet2/run.json
 
 reproduce-fer2013 reproduce-ferplus: reproduce-%: runs/fer2013/run.json
 	$(BIN)/python -m training.package runs/fer2013 model_card/$* --head $* --dataset $(DATASET) --ferplus $(FERPLUS) \
-	  --max_megabytes 40
+	  --max_megabytes 40 --license apache-2.0
 	$(BIN)/python -m training.crop_margin model_card/$* --dataset $(DATASET) --write
 	$(BIN)/python -m training.export model_card/$* --dataset $(DATASET) --ferplus $(FERPLUS)
 	$(BIN)/python -m training.evaluate model_card/$* --dataset $(DATASET) --ferplus $(FERPLUS) --flip_tta \

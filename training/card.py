@@ -18,7 +18,17 @@ from training.errors import CardError, command
 from training.evaluation.metrics import CORE
 from training.evaluation.results import Calibration, FigureRecord, Robustness
 from training.files import write_text
-from training.reporting.dataset_names import HUB_ID, dataset_of, place_of
+from training.reporting.dataset_names import (
+    BENCHMARK,
+    HUB_ID,
+    dataset_of,
+    is_fer2013,
+    lineage,
+    origin_of,
+    place_of,
+    taught_on_same_data,
+    trained_on,
+)
 from training.reporting.report import (
     REPORT_FILE,
     Example,
@@ -36,7 +46,39 @@ TEMPLATE = Path(__file__).parents[1] / "model_card" / "card_template.md"
 
 TASK = "image-classification"
 
-DATASET_NAMES = {"fer2013": "FER-2013", "ferplus": "FER+"}
+CITATIONS = {
+    "fer2013": (
+        "FER-2013: Goodfellow et al., *Challenges in Representation Learning: A report on three machine learning "
+        "contests*, 2013,\n[arXiv:1307.0414](https://arxiv.org/abs/1307.0414)."
+    ),
+    "ferplus": (
+        "FER+: Barsoum et al., *Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label "
+        "Distribution*,\n2016, [arXiv:1608.01041](https://arxiv.org/abs/1608.01041)."
+    ),
+    "ConvNext": (
+        "ConvNeXt: Liu et al., *A ConvNet for the 2020s*, 2022, [arXiv:2201.03545](https://arxiv.org/abs/2201.03545)."
+    ),
+    "ConvNextV2": (
+        "ConvNeXt V2: Woo et al., *ConvNeXt V2: Co-designing and Scaling ConvNets with Masked Autoencoders*, 2023,\n"
+        "[arXiv:2301.00808](https://arxiv.org/abs/2301.00808)."
+    ),
+    "ViT": (
+        "ViT: Dosovitskiy et al., *An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale*, 2020,"
+        "\n[arXiv:2010.11929](https://arxiv.org/abs/2010.11929)."
+    ),
+    "DeiT": (
+        "DeiT: Touvron et al., *Training data-efficient image transformers & distillation through attention*, 2020,\n"
+        "[arXiv:2012.12877](https://arxiv.org/abs/2012.12877)."
+    ),
+    "Swin": (
+        "Swin: Liu et al., *Swin Transformer: Hierarchical Vision Transformer using Shifted Windows*, 2021,\n"
+        "[arXiv:2103.14030](https://arxiv.org/abs/2103.14030)."
+    ),
+    "RegNet": (
+        "RegNet: Radosavovic et al., *Designing Network Design Spaces*, 2020, "
+        "[arXiv:2003.13678](https://arxiv.org/abs/2003.13678)."
+    ),
+}
 VOTE_METRIC = "vote_cross_entropy"
 # report name -> (name on the Hub, name for people)
 PUBLISHED = {
@@ -84,7 +126,11 @@ def render_card(report: Report) -> str:
         "model": report.model,
         "training": training,
         "calibration": calibration,
-        "dataset": DATASET_NAMES[best.head],
+        "dataset": trained_on(training, best.head),
+        "is_fer2013": is_fer2013(training),
+        "origin": origin_of(training, best.head),
+        "same_data": taught_on_same_data(training),
+        "citations": _citations(report, training),
         "best": best,
         "unseen": report.find(**where, subset="unseen_pixels"),
         "tables": _tables(report.results, training),
@@ -118,14 +164,17 @@ def _metadata(report: Report, training: RunRecord, example: Example, best: Resul
     from huggingface_hub import ModelCardData
 
     base_model = training.base_model or ""
+    based = {"base_model": base_model, "base_model_relation": "finetune"} if HUB_ID.fullmatch(base_model) else {}
+    trained = dataset_of(training.dataset, training)[0]
+    names = ["fer+" if best.head == "ferplus" else "fer-2013"] if is_fer2013(training) else []
     return ModelCardData(
-        license="apache-2.0",
+        license=report.model.license or "unknown",
         library_name="transformers",
         pipeline_tag=TASK,
-        base_model=base_model if HUB_ID.fullmatch(base_model) else None,
-        datasets=[dataset_of(training.dataset, training)[0]],
+        **based,  # type: ignore[arg-type]
+        datasets=[trained] if trained == BENCHMARK or HUB_ID.fullmatch(trained) else None,
         metrics=["accuracy", "f1", "roc_auc"],
-        tags=["facial-expression-recognition", "emotion", "faces", DATASET_NAMES[best.head].lower()],
+        tags=["facial-expression-recognition", "emotion", "faces", *names],
         model_name=report.model.name.rsplit("/", 1)[-1],
         eval_results=[entry for result in report.results for entry in _eval_results(result, training)],
         # The Hub takes a path within the repository, and shows the output where nobody computes one.
@@ -137,6 +186,19 @@ def _metadata(report: Report, training: RunRecord, example: Example, best: Resul
             }
         ],
     )
+
+
+def _citations(report: Report, training: RunRecord) -> list[str]:
+    """Return the papers behind data and network, as far as they are known."""
+    runs = [*lineage(training), *training.earlier.values()]
+    base = training.local_base.dataset if training.local_base else None
+    votes = any(run.recipe.get("ferplus_weight") for run in runs) or any(r.head == "ferplus" for r in report.results)
+    keys = {
+        "fer2013": base == "FER-2013" or any(map(is_fer2013, runs)),
+        "ferplus": votes,
+        report.model.architecture.removesuffix("ForImageClassification"): True,
+    }
+    return [CITATIONS[key] for key, used in keys.items() if used and key in CITATIONS]
 
 
 def _eval_results(result: Result, training: RunRecord) -> list[EvalResult]:

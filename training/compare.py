@@ -33,11 +33,12 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from gradio_ui.recognition.hub import resolve_model
 from gradio_ui.recognition.onnx_session import import_onnxruntime
-from training.data.labels import canonical_label
+from training.data.classes import Classes
+from training.data.labels import label_key
 from training.data.load import load_fer
 from training.errors import CompareError, EvaluationError, LabelError, command
 from training.evaluate import score, split_info
-from training.evaluation.predictions import head_of, labels_of, predict, references, shared_outputs
+from training.evaluation.predictions import check_expressions, head_of, labels_of, predict, references, shared_outputs
 from training.network.build import load_model
 from training.reporting.comparison import Compared, Comparison, format_comparison, mcnemar
 from training.reporting.report import Environment, library_versions, write_json
@@ -148,9 +149,10 @@ def open_contender(spec: str, head: str = "fer2013") -> Contender:
         model.to("cuda" if torch.cuda.is_available() else "cpu")
         parameters, files = model.num_parameters(), list(folder.glob("model*.safetensors"))
     try:
-        labels = [canonical_label(name) for name in labels_of(model)]
+        check_expressions(model, spec, ours=(Path(folder) / "run.json").is_file())
     except LabelError as error:
-        raise CompareError(f"{spec}: {error}") from None
+        raise CompareError(str(error)) from None
+    labels = [label_key(name) for name in labels_of(model)]
     size = sum(file.stat().st_size for file in files)
     return Contender(spec, revision, model, image_processor, labels, parameters, size)
 
@@ -255,7 +257,12 @@ def main(argv: list[str] | None = None) -> None:
     arguments, positional = parser.parse_args_into_dataclasses(argv)
     contenders = [open_contender(spec, arguments.head or "fer2013") for spec in positional.models]
     head = arguments.head or head_of(contenders[0].model)
-    data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
+    data = load_fer(
+        arguments.dataset,
+        ferplus=arguments.ferplus,
+        classes=Classes.of_model(contenders[0].model.config.to_dict()),
+        skip_bad_rows=arguments.skip_bad_rows,
+    )
     comparison = compare(contenders, data, split=arguments.split, head=head, batch_size=arguments.batch_size)
     write_json(comparison, arguments.output)
     sys.stdout.write(f"{format_comparison(comparison)}\nwritten to {arguments.output}\n")

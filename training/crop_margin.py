@@ -225,6 +225,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="store the best margin in the folder's config.json")
     options = parser.parse_args(argv)
 
+    from training.data.classes import Classes
     from training.data.load import load_fer
 
     source = resolve_model(options.model)
@@ -232,13 +233,14 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"--write needs a model folder, {options.model} is on the Hub. Download it first.")
     if options.n < 1:
         raise EvaluationError(f"expected --n to be at least 1, got {options.n}")
-    data = load_fer(options.dataset)
+    classifier = Classifier.from_pretrained(source.folder)
+    data = load_fer(options.dataset, classes=Classes.of_model(classifier.config))
     if options.split not in data:
         raise EvaluationError(f"expected --split to be one of {', '.join(data)}, got {options.split!r}")
     rows = data[options.split].shuffle(seed=42)
     images = [read_image(image) for image in rows.select(range(min(options.n, len(rows))))["image"]]
     detector = load_detector(options.detector or "yunet")
-    result = measure(Classifier.from_pretrained(source.folder), detector, images)
+    result = measure(classifier, detector, images)
     sys.stdout.write(f"{result}\n")
     if options.write:
         write_margins(source.folder, {result.detector: result.best.margin})

@@ -22,13 +22,13 @@ from scipy.special import softmax
 from transformers import BaseImageProcessor, HfArgumentParser, PreTrainedModel
 
 from gradio_ui.recognition.hub import resolve_model
-from training.data.labels import canonical_label
+from training.data.classes import Classes
 from training.data.load import duplicates_of, load_fer, provenance
-from training.errors import LabelError, command
+from training.errors import command
 from training.evaluation.bootstrap import bootstrap_intervals, ece_biases
 from training.evaluation.calibration import Scaling
 from training.evaluation.metrics import compute, vote_cross_entropy, vote_entropy
-from training.evaluation.predictions import Predictions, classify, head_of, labels_of, votes_of
+from training.evaluation.predictions import Predictions, check_expressions, classify, head_of, votes_of
 from training.evaluation.results import FigureRecord, Intervals, Metrics, Robustness
 from training.evaluation.robustness import robustness
 from training.evaluation.subgroups import format_groups, read_columns, subgroups_of
@@ -179,7 +179,6 @@ def evaluate_model(
 
     Raises:
         EvaluationError: there is no such split, or no image in it has a label that the model knows.
-        LabelError: the model has a label that is no expression.
         MetricError: the model gives NaN.
     """
     predictions = classify(
@@ -241,7 +240,10 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[Report, Path]:
     folder = Path(source.folder)
     model, image_processor = _load_model(spec, folder, arguments.head or "fer2013")
     where: Any = {"split": arguments.split, "head": arguments.head or head_of(model)}
-    data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
+    classes = Classes.of_model(model.config.to_dict())
+    data = load_fer(
+        arguments.dataset, ferplus=arguments.ferplus, classes=classes, skip_bad_rows=arguments.skip_bad_rows
+    )
     if arguments.split == "all":
         data = DatasetDict(all=concatenate_datasets(list(data.values())))
     read_columns(next(iter(data.values())), arguments.group_by)  # refused before the long work
@@ -277,13 +279,9 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[Report, Path]:
 
 
 def _load_model(spec: str, folder: Path, head: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
-    """Load a model onto its device, or raise `LabelError` where one of its labels is no expression."""
+    """Load a model onto its device, or raise `LabelError` where nothing says that its labels are expressions."""
     model, image_processor = load_model(folder, head)
-    for label in labels_of(model):
-        try:
-            canonical_label(label)
-        except LabelError as error:
-            raise LabelError(f"{spec}: id2label in its config.json: {error}") from None
+    check_expressions(model, spec, ours=(folder / "run.json").is_file())
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     return model, image_processor
 

@@ -30,6 +30,7 @@ from gradio_ui.recognition.classifier import labels_of
 from gradio_ui.recognition.hub import resolve_model
 from gradio_ui.recognition.onnx_session import import_onnxruntime
 from training.card import write_card
+from training.data.classes import Classes
 from training.data.load import load_fer
 from training.errors import ExportError, command
 from training.evaluation.predictions import references
@@ -170,19 +171,20 @@ class Trials:
     calibration: list[np.ndarray]
 
     @classmethod
-    def load(cls, arguments: ExportArguments, labels: Sequence[str], head: str) -> Trials:
+    def load(cls, arguments: ExportArguments, labels: Sequence[str], head: str, classes: Classes) -> Trials:
         """Load the dataset.
 
         Args:
             arguments: name it.
             labels: of the model, in the order of its outputs.
             head: of the model, "fer2013" or "ferplus".
+            classes: how the dataset is read for the model.
 
         Raises:
             ExportError: the dataset lacks a split.
             DataError, EvaluationError, LabelError: it cannot be used for this model.
         """
-        data = load_fer(arguments.dataset, ferplus=arguments.ferplus)
+        data = load_fer(arguments.dataset, ferplus=arguments.ferplus, classes=classes)
         if missing := {"train", SPLIT} - data.keys():
             raise ExportError(f"expected a dataset with a train and a {SPLIT} split, got none of {', '.join(missing)}")
         y, _ = references(data[SPLIT], labels, head)
@@ -230,7 +232,7 @@ def export(folder: Path, arguments: ExportArguments) -> tuple[list[OnnxVariant],
     torch_backend = TorchBackend.from_pretrained(folder, "cpu")
     config = torch_backend.model.config
     head = getattr(config, "provenance", {}).get("head", "fer2013")
-    trials = Trials.load(arguments, labels_of(config.to_dict()), head)
+    trials = Trials.load(arguments, labels_of(config.to_dict()), head, Classes.of_model(config.to_dict()))
     with staged_folder(folder) as staged:
         shutil.copytree(folder, staged, ignore=shutil.ignore_patterns("onnx"), dirs_exist_ok=True)
         (staged / ONNX_FILE).parent.mkdir()

@@ -22,6 +22,7 @@ from transformers import AutoConfig, HfArgumentParser, PreTrainedModel
 
 from gradio_ui.recognition.classifier import DEFAULT_MARGIN
 from training.card import write_card
+from training.data.classes import Classes
 from training.data.load import load_fer
 from training.data.statistics import data_limits
 from training.errors import PackageError, command
@@ -70,6 +71,12 @@ class PackageArguments:
     model_id: str | None = field(
         default=None, metadata={"help": "Hub id the card's quick start names; default: the folder as given."}
     )
+    license: str | None = field(
+        default=None, metadata={"help": "Of the weights, for the card, such as apache-2.0; default: unknown."}
+    )
+    base_model: str | None = field(
+        default=None, metadata={"help": "Hub id to name as the base, for a run that started from a copy in a folder."}
+    )
     max_megabytes: float | None = field(
         default=None, metadata={"help": "Refuse larger weights; 1 MB is a million bytes. Default: any size."}
     )
@@ -97,6 +104,8 @@ def build(
         TrainingError: the run, the dataset or what came of them cannot be used.
     """
     training = read_run(run)
+    if arguments.base_model:
+        training = dataclasses.replace(training, base_model=arguments.base_model)
     where: Any = {"split": SPLIT, "head": arguments.head}
     calibration = calibrate_model(model, image_processor, arguments, data)
     recorded = dataclasses.asdict(training)
@@ -116,6 +125,7 @@ def build(
         model=dataclasses.replace(
             describe_model(packaged, folder / "model.safetensors", str(arguments.model_id)),
             sees_luma_only=AutoConfig.from_pretrained(run).num_channels == 1,
+            license=arguments.license,
         ),
         results=[dataclasses.replace(first, figures=figures), *others],
         environment=Environment(versions=library_versions(), device=str(packaged.device)),
@@ -251,21 +261,30 @@ def check_size(model: PreTrainedModel, max_megabytes: float | None) -> None:
         )
 
 
-def crop_margins(out: Path) -> dict[str, float]:
-    """Return the crop margin for each detector: what was measured for the package that is there, else the defaults."""
+def crop_margins(out: Path, model: PreTrainedModel) -> dict[str, float]:
+    """Return the crop margin for each detector.
+
+    Args:
+        out: the package that will be replaced, if there is one; what was measured for it counts.
+        model: of the run, which may have the margins of the package that it started from.
+    """
+    margins = DEFAULT_MARGIN | (getattr(model.config, "crop_margin", None) or {})
     if not (out / "config.json").exists():
-        return dict(DEFAULT_MARGIN)
-    return DEFAULT_MARGIN | json.loads((out / "config.json").read_text(encoding="utf-8")).get("crop_margin", {})
+        return margins
+    return margins | json.loads((out / "config.json").read_text(encoding="utf-8")).get("crop_margin", {})
 
 
-def load_dataset_of(arguments: PackageArguments) -> DatasetDict:
-    """Load the dataset to calibrate and measure on.
+def load_dataset_of(arguments: PackageArguments, model: PreTrainedModel) -> DatasetDict:
+    """Load the dataset to calibrate and measure on, with the classes of the model.
 
     Raises:
         PackageError: it lacks the votes that the head needs.
         DataError: it cannot be used.
     """
-    data = load_fer(arguments.dataset, ferplus=arguments.ferplus, skip_bad_rows=arguments.skip_bad_rows)
+    classes = Classes.of_model(model.config.to_dict())
+    data = load_fer(
+        arguments.dataset, ferplus=arguments.ferplus, classes=classes, skip_bad_rows=arguments.skip_bad_rows
+    )
     if arguments.head == "ferplus" and "votes" not in next(iter(data.values())).column_names:
         raise PackageError(
             f"expected FER+ votes, which calibrate the head ferplus: {arguments.dataset} has none; give --ferplus"
@@ -293,10 +312,10 @@ def package(run: Path, out: Path, arguments: PackageArguments) -> Path:
     read_run(run)
     model, image_processor = load_model(run, arguments.head)
     check_size(model, arguments.max_megabytes)
-    model.config.crop_margin = crop_margins(out)
+    model.config.crop_margin = crop_margins(out, model)
     name = str(publishable(out)) if out.is_absolute() else out.as_posix()
     arguments = dataclasses.replace(arguments, model_id=arguments.model_id or name)
-    data = load_dataset_of(arguments)
+    data = load_dataset_of(arguments, model)
     with staged_folder(out.resolve()) as staged:
         build(model, image_processor, run, staged, arguments, data)
         check(staged, labels_of(model))

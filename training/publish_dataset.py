@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.data.classes import Classes
 from training.data.load import load_fer, provenance
 from training.errors import command
 from training.hub.sync import Files, add_options, push, push_options, tell
@@ -119,11 +120,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("dataset", help="CSV, folder or Hub id, as --dataset of training.train")
     parser.add_argument("--repo_id", metavar="USER/NAME", required=True, help="where to")
     parser.add_argument("--ferplus", metavar="CSV", help="fer2013new.csv: publish the FER+ votes too")
+    parser.add_argument("--labels", help="the classes in order, as for training.train")
+    parser.add_argument("--label_map", help="new names of labels, as for training.train")
     parser.add_argument("--skip_bad_rows", action="store_true", help="drop and count bad rows instead of ending")
     parser.add_argument("--license", default="unknown", help="of the data [default: %(default)s]")
     add_options(parser, version=None)
     args = parser.parse_args(argv)
-    data = load_fer(args.dataset, ferplus=args.ferplus, skip_bad_rows=args.skip_bad_rows)
+    classes = Classes.parse(args.labels, args.label_map)
+    data = load_fer(args.dataset, ferplus=args.ferplus, classes=classes, skip_bad_rows=args.skip_bad_rows)
     with tempfile.TemporaryDirectory() as scratch:
         done = push(
             args.repo_id,

@@ -68,6 +68,8 @@ def train(
             sys.stderr.write(f"{explain_precision(args.bf16, args.device, Processor.read())}\n")
         set_seed(args.seed)
         trainer = make_trainer(splits, model_args, augment_args, args)
+        if label_map := data_args.classes().label_map:
+            trainer.model.config.label_map = label_map  # how the dataset is read again for this model
         resume = checkpoint_to_resume(trainer) if args.resume_from_checkpoint else None
         check_free_space(trainer)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -116,12 +118,18 @@ def load_splits(
         DataError: a split is missing, or the votes.
     """
     with args.main_process_first(desc="loading the dataset"):
-        data = load_fer(data_args.dataset, ferplus=data_args.ferplus, skip_bad_rows=data_args.skip_bad_rows)
+        data = load_fer(
+            data_args.dataset,
+            ferplus=data_args.ferplus,
+            classes=data_args.classes(),
+            skip_bad_rows=data_args.skip_bad_rows,
+        )
     if missing := {"train", "validation"} - set(data):
         raise DataError(f"{data_args.dataset}: expected train and validation, got no {' and no '.join(missing)}")
     if args.ferplus_weight and "votes" not in data["train"].column_names:
         raise DataError(
-            f"ferplus_weight {args.ferplus_weight}: expected FER+ votes; give --ferplus FILE or a dataset with `votes`"
+            f"ferplus_weight {args.ferplus_weight}: expected FER+ votes; give --ferplus FILE or a dataset with "
+            "`votes`, or train without them: --ferplus_weight 0"
         )
     limits = {"train": data_args.max_train_samples, "validation": data_args.max_eval_samples}
     return {name: sample(data[name], rows, args.seed) for name, rows in limits.items()}, provenance(data)
@@ -234,6 +242,7 @@ def run_record(trainer: ExpressionTrainer, kinds: dict[str, Any]) -> dict[str, A
     arguments["training"] = args.to_sanitized_dict() | {"teachers": args.teachers}  # else lists become text
     return {
         "arguments": arguments,
+        "base_is_folder": Path(arguments["model"]["model_name_or_path"] or "/dev/null").is_dir(),
         "versions": library_versions(),
         "commit": commit(),
         "seed": args.seed,

@@ -6,6 +6,8 @@ One row per face: path, seconds (videos only), face, box in pixels, the detector
 all probabilities, error. An image without a face has one row with nothing but its path; a file that cannot be read has
 one with its path and the error. Interrupted, the same command continues where it stopped. The exit code is 1 if a file
 could not be read; the others are in the table all the same.
+
+With `--crops faces/` in place of `--out`, the faces themselves are written, see `gradio_ui.recognition.crops`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from .crops import crop_targets, write_crops
 from .errors import JournalError, RecognitionError
 from .journal import Journal, Row
 from .recognizer import EmotionRecognizer
@@ -38,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_fonts_in_temp()
     try:
         recognizer = EmotionRecognizer.from_pretrained(options.model, detector=options.detector)
+        if options.crops:
+            return crop_all(recognizer, options)
         journal = Journal(options.out.with_name(f".{options.out.name}.progress"), _settings(recognizer, options))
     except RecognitionError as error:
         sys.exit(f"error: {error}")
@@ -56,6 +61,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path, reason in failed.items():
         sys.stderr.write(f"failed: {printable(f'{path}: {reason}')}\n")
     return 1 if failed else 0
+
+
+def crop_all(recognizer: EmotionRecognizer, options: argparse.Namespace) -> int:
+    """Write the crops of all photographs; return the exit code as `main` does."""
+    found: dict[Path, list[Path]] = {}
+    empty: dict[Path, str] = {}
+    for path in options.paths:
+        files, failed = find_inputs([path])
+        found[path] = [file for file in files if file.suffix.lower() not in VIDEOS]
+        empty |= failed | {file: "a video; save frames of it as images" for file in files if file not in found[path]}
+    targets = crop_targets(found, options.crops)
+    twice = {
+        file: "another photograph goes to the same place; give the folder above both"
+        for files in found.values()
+        for file in files
+        if file not in targets
+    }
+    try:
+        done = write_crops(targets, recognizer, whole_image=options.whole_image)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. Run the same command again.\n")
+        return 130
+    except OSError as error:
+        sys.exit(f"error: {options.crops} cannot be written ({error.strerror or error}). Run the same command again.")
+    done.failed |= empty | twice
+    sys.stderr.write("".join(f"{printable(line)}\n" for line in done.lines()))
+    return 1 if done.failed else 0
 
 
 def _settings(recognizer: EmotionRecognizer, options: argparse.Namespace) -> dict[str, Any]:
@@ -88,17 +120,26 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(prog="python -m gradio_ui.recognition", description=__doc__.split("\n\n")[0])
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images, videos, and folders of them")
-    parser.add_argument("--out", required=True, type=Path, help="file to write: .csv, .json or .parquet")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, help="file to write: .csv, .json or .parquet")
+    target.add_argument("--crops", type=Path, metavar="FOLDER", help="write the faces instead, to train on, as PNGs")
     parser.add_argument(
         "--model", default=os.environ.get("FER_MODEL", "").split(",")[0] or DEFAULT_MODEL, help="folder or Hub id"
     )
     parser.add_argument("--detector", help="auto, yunet, whole or a YuNet .onnx file [FER_DETECTOR; default: auto]")
     parser.add_argument("--per-second", type=float, default=10, help="frames of a video to analyze; 0 takes all")
     parser.add_argument("--smoothing", type=float, default=0.5, help="seconds, for videos; 0 is off")
-    parser.add_argument("--whole-picture", action="store_true", help="every image is one face, cropped already")
+    parser.add_argument(
+        "--whole-image",
+        "--whole-picture",  # its name in earlier versions
+        action="store_true",
+        help="every image is one face, cropped already",
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="images that are scored together")
     options = parser.parse_args(argv)
-    if options.out.suffix not in OUTPUTS or not options.out.absolute().parent.is_dir():
+    if options.crops and any(options.crops.resolve().is_relative_to(path.resolve()) for path in options.paths):
+        parser.error(f"--crops: expected a folder outside of those to read, got {options.crops}")
+    if options.out and (options.out.suffix not in OUTPUTS or not options.out.absolute().parent.is_dir()):
         parser.error(f"--out: expected a .csv, .json or .parquet file in an existing folder, got {options.out}")
     for name, least in (("per_second", 0), ("smoothing", 0), ("batch_size", 1)):
         if not least <= (value := getattr(options, name)) < float("inf"):

@@ -15,7 +15,8 @@ REPORT = "report.json"
 WEIGHTS = "model.safetensors"
 MAX_SIDE = 4096  # pixels of a model's input; far more than any face classifier takes
 
-# Names that expression checkpoints use. They tell an expression classifier from any other; nothing maps by them.
+# Names that expression checkpoints use. They tell an expression classifier from any other; nothing maps by them. A
+# package of `training.package`, which has its provenance in the config, may have other classes.
 _EXPRESSIONS = {"anger", "angry", "contempt", "disgust", "disgusted", "fear", "fearful", "happiness", "happy"}
 _EXPRESSIONS |= {"neutral", "sad", "sadness", "surprise", "surprised"}
 
@@ -86,7 +87,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         labels = labels_of(config)
     except ValueError as error:
         raise ModelError(f"{model_name(folder)}: config.json cannot be used: {error}") from None
-    if not _EXPRESSIONS & {label.lower() for label in labels}:
+    if not _EXPRESSIONS & {label.lower() for label in labels} and "provenance" not in config:
         shown = ", ".join([*labels[:5], *(["..."] if len(labels) > 5 else [])])
         raise ModelError(
             f"{model_name(folder)} is no expression classifier: the labels in config.json are {shown}. "

@@ -140,6 +140,20 @@ class EmotionRecognizer:
             raise SaliencyError(f"expected the number of one of {len(crops)} faces, counted from 0, got {face}")
         return crops[face], self.classifier.saliency(crops[face], label)
 
+    def crops(self, image: ImageSource, *, whole_image: bool = False) -> list[np.ndarray]:
+        """Cut out all faces of an image as the classifier takes them.
+
+        Args:
+            image, whole_image: as for the call.
+
+        Returns:
+            A (s, s, 3) uint8 RGB array for each face, largest face first.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        return self._find(image, whole_image)[2]
+
     def _find(self, image: ImageSource, whole_image: bool) -> tuple[np.ndarray, Faces, list[np.ndarray]]:
         frame = read_image(image)
         detector = self._whole if whole_image else self.detector

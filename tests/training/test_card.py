@@ -1,8 +1,11 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
+from PIL import Image
+from transformers import pipeline
 
 from tests.support.tiny_run import make_run
 from training.card import main, render_card
@@ -19,7 +22,8 @@ from training.evaluation.results import (
     Subgroups,
 )
 from training.package import PackageArguments, package
-from training.reporting.report import OnnxVariant, Report, SplitInfo
+from training.reporting.records import LocalBase
+from training.reporting.report import OnnxVariant, Report, RunData, SplitInfo
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def test_package_has_the_card_of_its_report(packaged, report):
 def test_metadata_is_what_the_hub_reads(packaged, report):
     data = ModelCard.load(packaged / "README.md").data
     assert (data.license, data.library_name, data.pipeline_tag) == (
-        "apache-2.0",
+        "unknown",
         "transformers",
         "image-classification",
     )
@@ -171,9 +175,77 @@ def test_widget_has_an_image_and_its_scores(packaged, report):
 
 
 def test_base_model_is_named_only_if_on_the_hub(report):
-    for name, expected in (("google/vit-base-patch16-224-in21k", "google/vit-base-patch16-224-in21k"), (None, None)):
-        changed = replace(report, training=replace(report.training, base_model=name))
-        assert ModelCard(render_card(changed)).data.base_model == expected
+    for name, relation in (("google/vit-base-patch16-224-in21k", "finetune"), (None, None)):
+        data = ModelCard(render_card(replace(report, training=replace(report.training, base_model=name)))).data
+        assert (data.base_model, data.get("base_model_relation")) == (name, relation)
+
+
+def on_own_faces(report, **run):
+    """The same model, trained and measured on a folder of one's own."""
+    rows = {"train": 90, "validation": 10}
+    dataset = RunData(source="faces", revision="sha256:11", rows=rows, fingerprint={"validation": "22"})
+    measured = SplitInfo(source="faces", revision="sha256:11", rows=10, fingerprint="22")
+    recipe = report.training.recipe | {"ferplus_weight": 0.0} | run.pop("recipe", {})
+    training = replace(report.training, dataset=dataset, recipe=recipe, **run)
+    return replace(report, training=training, results=[replace(r, dataset=measured) for r in report.results])
+
+
+def test_own_faces_are_not_called_fer2013(report):
+    card = ModelCard(render_card(on_own_faces(report)))
+    assert "FER" not in card.text.partition("Recipe")[0] and "arXiv:1307" not in card.text
+    assert "Trained from scratch on `faces`." in card.text and "On faces, validation:" in card.text
+    assert "labels of `faces` is not known" in card.text and "web searches" not in card.text
+    data = card.data.to_dict()
+    assert "datasets" not in data and data["license"] == "unknown" and "fer-2013" not in data["tags"]
+    assert {(r.dataset_type, r.dataset_name) for r in card.data.eval_results} == {("faces", "faces")}
+
+
+def test_start_of_the_weights_is_told(report):
+    shipped = LocalBase(name="model_card/fer2013", dataset="FER-2013")
+    recipe = {"model_name_or_path": "model_card/fer2013"}
+    card = ModelCard(render_card(on_own_faces(report, recipe=recipe, local_base=shipped)))
+    assert "Fine-tuned from `model_card/fer2013` (trained on FER-2013) on `faces`." in card.text
+    assert "base_model" not in card.data.to_dict() and "scratch" not in card.text  # a folder is no Hub id
+    unknown = render_card(on_own_faces(report, recipe=recipe, local_base=LocalBase(name="checkpoint")))
+    assert "Fine-tuned from `checkpoint` on `faces`." in unknown and "FER-2013:" not in unknown
+    before = {"runs/first": replace(report.training, earlier={})}
+    card = render_card(on_own_faces(report, recipe={"model_name_or_path": "runs/first"}, earlier=before))
+    assert "Trained from scratch on FER-2013, then fine-tuned on `faces`." in card
+
+
+def test_teachers_of_other_data(report):
+    card = render_card(on_own_faces(report, recipe={"teachers": ["me/teacher"]}))
+    assert "distilled from 1 other networks." in card
+
+
+def test_classes_of_a_run_can_be_repeated(report):
+    card = render_card(on_own_faces(report, classes={"labels": "happy,excited", "label_map": "bored="}))
+    assert '--dataset DATASET --labels "happy,excited" --label_map "bored=" --output_dir' in card
+
+
+def test_license_is_the_one_recorded(report):
+    card = ModelCard(render_card(replace(report, model=replace(report.model, license="mit"))))
+    assert card.data.license == "mit"
+
+
+@pytest.mark.parametrize("name", ["fer2013", "ferplus"])
+def test_published_cards_are_those_of_their_reports(name, root):
+    folder = root / "model_card" / name
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card == render_card(Report.load(folder / "report.json")) + "\n"
+    assert "license: apache-2.0" in card and "16-bit" in card
+
+
+def test_pipeline_clips_16_bits_as_the_card_says(packaged):
+    classify = pipeline("image-classification", model=str(packaged))
+    gray = np.random.default_rng(0).integers(8, 256, (48, 48), np.uint8)
+    deep = Image.fromarray(gray.astype(np.uint16) * 256)
+    white, plain, divided = (
+        {entry["label"]: entry["score"] for entry in classify(image, top_k=7)}
+        for image in (deep, Image.fromarray(gray), Image.fromarray((np.asarray(deep) // 256).astype(np.uint8)))
+    )
+    assert divided == plain != white
+    assert white == {entry["label"]: entry["score"] for entry in classify(Image.new("L", (48, 48), 255), top_k=7)}
 
 
 def test_quick_start_runs_as_pasted(packaged, report, capsys):

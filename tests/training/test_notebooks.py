@@ -13,7 +13,7 @@ LIGHT = 150_000  # bytes
 @pytest.fixture
 def tree(root, tmp_path):
     """A tree in which a notebook finds the code, and leaves its run outside of the checkout."""
-    for package in ("training", "gradio_ui"):
+    for package in ("training", "gradio_ui", "model_card"):
         (tmp_path / package).symlink_to(root / package)
     return tmp_path
 
@@ -44,7 +44,8 @@ def test_notebooks_run_one_after_the_other(root, tree, monkeypatch):
     assert "always saying" in trained
     assert "notebook: " in evaluated and "accuracy" in evaluated and "By group" in evaluated
     record = json.loads((tree / "runs" / "notebook" / "run.json").read_text())
-    assert record["metrics"]["eval_accuracy"] > 0.25  # chance is one in seven
+    baseline = float(re.search(r"always saying '\w+': accuracy ([\d.]+)", trained)[1])
+    assert record["metrics"]["eval_accuracy"] > max(0.5, 2 * baseline)  # annotators agree with 0.87 of the labels
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -19,7 +20,7 @@ from training.errors import PackageError
 from training.evaluate import EvaluateArguments, evaluate
 from training.evaluate import main as evaluate_main
 from training.learning.arguments import parse_arguments
-from training.package import PackageArguments, check, main, package
+from training.package import PackageArguments, check, crop_margins, main, package
 from training.publish_dataset import dataset_files
 from training.reporting.provenance import cpu_seconds_of
 from training.reporting.report import Report
@@ -166,6 +167,13 @@ def test_earlier_runs_are_told_with_their_recipes(run, tiny_csv, tmp_path, undra
     (tmp_path / "runs/teacher/run.json").write_text("{")
     with pytest.raises(SystemExit, match=r"teacher: expected a finished run"):
         main(["runs/last", "out", "--dataset", str(tiny_csv)])
+
+
+def test_crop_margin_of_the_start_is_inherited(tmp_path):
+    model = SimpleNamespace(config=SimpleNamespace(crop_margin={"yunet": 0.2}))
+    assert crop_margins(tmp_path, model) == {"yunet": 0.2}  # the crops it was trained on have that margin
+    (tmp_path / "config.json").write_text('{"crop_margin": {"yunet": -0.1}}')
+    assert crop_margins(tmp_path, model) == {"yunet": -0.1}
 
 
 def test_measured_crop_margins_survive_repackaging(run, tiny_csv, tmp_path, undrawn):

@@ -10,6 +10,7 @@ import json
 import sys
 from collections import Counter
 
+from training.data.classes import Classes
 from training.data.load import load_fer, provenance
 from training.errors import command
 
@@ -20,9 +21,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--ferplus")
+    parser.add_argument("--labels", help="the classes in order, such as angry,happy,excited")
+    parser.add_argument("--label_map", help="new names, such as joy=happy,bored= (nothing: left out)")
     parser.add_argument("--skip_bad_rows", action="store_true")
     args = parser.parse_args(argv)
-    dataset = load_fer(args.dataset, ferplus=args.ferplus, skip_bad_rows=args.skip_bad_rows)
+    classes = Classes.parse(args.labels, args.label_map)
+    dataset = load_fer(args.dataset, ferplus=args.ferplus, classes=classes, skip_bad_rows=args.skip_bad_rows)
     names = next(iter(dataset.values())).features["label"].names
     counts = {split: Counter(rows["label"][:]) for split, rows in dataset.items()}
     lines = ["".join(f"{cell:>12}" for cell in ("", *dataset))]

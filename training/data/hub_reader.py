@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.data.labels import VOTES
-from training.data.rows import SPLITS, Row, Source, cell, emotion_name, kaggle_row, read_image, split_name
+from training.data.labels import EMOTIONS, VOTES
+from training.data.rows import SPLITS, Row, Source, cell, kaggle_row, read_image, split_name
 from training.errors import DataError, RowError
 
 IMAGE_COLUMNS = ("image", "img", "img_bytes", "image_bytes")
@@ -35,7 +35,9 @@ def open_repository(path: str, name: str, pin: str | None, cache_dir: str | Path
         builder = load_dataset_builder(path, revision=pin, cache_dir=None if cache_dir is None else str(cache_dir))
         builder.download_and_prepare()
     except (DatasetsError, OSError, ValueError) as error:
-        expected = "a folder with train/<label>/, images/<id>/ beside emotions.csv, or a dataset repository"
+        expected = (
+            "a folder with <label>/ or train/<label>/, images/<id>/ beside emotions.csv, or a dataset repository"
+        )
         if not content:
             expected = "a CSV file, a folder, or the id of a Hub dataset you have access to"
         raise DataError(f"{path}: expected {expected}; reading it failed: {error.__cause__ or error}") from error
@@ -53,7 +55,8 @@ def open_repository(path: str, name: str, pin: str | None, cache_dir: str | Path
     if isinstance(votes := features.get("votes"), List) and votes.length == len(VOTES):
         metadata["votes"] = List(Value("int32"), length=len(VOTES))
     rows = partial(_repository_rows, name, builder, image, label, tuple(metadata))
-    return Source(name, content or str(builder.hash), rows, metadata)
+    declared = EMOTIONS if image.strip().lower() == "pixels" else ()
+    return Source(name, content or str(builder.hash), rows, metadata, declared)
 
 
 def _columns(name: str, features: Any) -> tuple[str, str]:
@@ -119,4 +122,4 @@ def _repository_row(
     encoded = image_cell["bytes"] if isinstance(image_cell, dict) else image_cell
     if encoded is None:
         encoded = read_image(Path(image_cell["path"]))
-    return Row(split, emotion_name(value), encoded, extra)
+    return Row(split, value, encoded, extra)

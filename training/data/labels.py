@@ -1,7 +1,7 @@
 """Names of the apparent expressions, their spellings in the wild, and the FER+ majority rule.
 
 Labels map by name, never by position: the Kaggle CSV numbers its classes in `EMOTIONS` order, Hub datasets and image
-folders number them alphabetically.
+folders number them alphabetically. `training.data.classes` turns them into the classes of a model.
 """
 
 import numpy as np
@@ -47,6 +47,12 @@ def canonical_label(name: str) -> str:
     except KeyError:
         expected = ", ".join(f"{label} ({', '.join(others)})" for label, others in _SPELLINGS.items())
         raise LabelError(f"unknown label name {name!r}; expected one of: {expected}") from None
+
+
+def label_key(name: str) -> str:
+    """Return what two spellings of one class have in common: a known expression, or the name in lower case."""
+    plain = name.strip().lower()
+    return _CANONICAL.get(plain, plain)
 
 
 def majority_label(votes: np.ndarray) -> np.ndarray:

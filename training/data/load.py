@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS, VOTES
+from gradio_ui.recognition.errors import ImageError
+from gradio_ui.recognition.image_io import read_image
+from training.data.classes import Classes
+from training.data.labels import FERPLUS_EMOTIONS, VOTES, label_key
 from training.data.readers import open_source
 from training.data.rows import SPLITS, Source
 from training.data.splits import hold_out, linked_groups
 from training.data.votes import check_votes, join_votes
-from training.errors import DataError, RowError
+from training.errors import DataError, LabelError, RowError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -30,15 +33,19 @@ if TYPE_CHECKING:
 
 __all__ = ["DataError", "duplicates_of", "load_fer", "pixel_hash", "provenance"]
 
+EVERY_KNOWN = Classes()
+LEFT_OUT = "left out by --label_map"  # the reason of a row that is not bad
+
 logger = logging.getLogger(__name__)
 
-CACHE_FORMAT = 2  # raise it when the cached rows change, so that old caches are left alone
+CACHE_FORMAT = 3  # raise it when the cached rows change, so that old caches are left alone
 
 
 def load_fer(
     dataset: str | Path,
     *,
     ferplus: str | Path | None = None,
+    classes: Classes = EVERY_KNOWN,
     skip_bad_rows: bool = False,
     seed: int = 42,
     validation_fraction: float = 0.1,
@@ -47,10 +54,12 @@ def load_fer(
     """Load a dataset of faces with labeled expressions.
 
     Args:
-        dataset: Kaggle CSV (plain or gzip), Kaggle folders, per-person set, local dataset repository, or Hub id with
-            an optional `@revision`.
+        dataset: Kaggle CSV (plain or gzip), table of `file,label` (CSV or parquet), folders of classes with or without
+            folders of splits above them, per-person set, local dataset repository, or Hub id with an optional
+            `@revision`.
         ferplus: `fer2013new.csv`: FER+ votes for the rows of the dataset, in the same order. A dataset repository
             may hold them itself, as `training.publish_dataset` writes them.
+        classes: Which labels of the dataset become which classes.
         skip_bad_rows: Drop and count bad rows instead of raising; `provenance` gives the counts.
         seed: Of the validation split, where one has to be cut.
         validation_fraction: Share of train that becomes `validation` where the source has none, class by class.
@@ -59,27 +68,28 @@ def load_fer(
 
     Returns:
         Splits train, validation and test where they exist, with the columns `image` (`Image`, as stored), `label`
-        (`ClassLabel` with the names `EMOTIONS`, or `FERPLUS_EMOTIONS` if contempt occurs), `pixel_hash` (see
-        `pixel_hash`), the source's own metadata, and `votes` (10 int32 counts in the order of `VOTES`) if asked for or
-        held by the dataset.
+        (`ClassLabel` with the classes that occur in any split, or that `classes` lists; the Kaggle CSV has all seven),
+        `pixel_hash` (see `pixel_hash`), the source's own metadata, and `votes` (10 int32 counts in the order of
+        `VOTES`) if asked for or held by the dataset.
 
     Raises:
         DataError: If anything about the dataset or the votes is not as expected.
+        LabelError: If its classes cannot be told apart by name.
     """
     from datasets import ClassLabel, DatasetDict, List, Value
 
     source = open_source(dataset, cache_dir)
-    table = _cached_table(source, skip_bad_rows, cache_dir)
+    table = _cached_table(source, classes, skip_bad_rows, cache_dir)
     splits = np.array([split or "" for split in table["split"]])  # "" where the row is bad
     if not splits.astype(bool).any():
         raise DataError(f"{dataset}: expected at least one usable row, found {len(splits)} bad ones")
-    emotions = table["emotion"][:]
-    names = FERPLUS_EMOTIONS if "contempt" in emotions else EMOTIONS
-    labels = [None if emotion is None else names.index(emotion) for emotion in emotions]
-    votes = _read_votes(table, str(dataset), ferplus, splits, labels)
+    found = table["class"][:]
+    names = classes.names([*filter(None, found), *filter(None, map(classes.class_of, source.declared))])
+    labels = [None if name is None else names.index(name) for name in found]
+    votes = _read_votes(table, str(dataset), ferplus, splits, found)
     dropped = _dropped(table, str(dataset))
 
-    table = table.remove_columns(["split", "emotion", "problem"])
+    table = table.remove_columns(["split", "class", "problem"])
     table = table.add_column("label", labels, feature=ClassLabel(names=list(names)))
     if votes is not None:
         table = table.add_column("votes", votes.tolist(), feature=List(Value("int32"), length=len(VOTES)))
@@ -97,18 +107,20 @@ def _dropped(table: "Dataset", name: str) -> dict[str, int]:
     dropped = Counter(filter(None, table["problem"][:]))
     if dropped:
         counts = ", ".join(f"{count} x {reason}" for reason, count in dropped.most_common())
-        logger.warning("%s: dropped %d bad rows: %s", name, dropped.total(), counts)
+        logger.warning("%s: dropped %d %srows: %s", name, dropped.total(), "bad " * (LEFT_OUT not in dropped), counts)
     return dict(dropped)
 
 
 def _read_votes(
-    table: "Dataset", name: str, ferplus: str | Path | None, splits: np.ndarray, labels: list[int | None]
+    table: "Dataset", name: str, ferplus: str | Path | None, splits: np.ndarray, found: list[str | None]
 ) -> np.ndarray | None:
     """Read the votes (n, 10) int32 from the file, if there is one; those that the table holds are only checked.
 
     Raises:
         DataError: both are there, or they do not fit the rows.
     """
+    keys = [None if label is None else label_key(label) for label in found]
+    labels = [FERPLUS_EMOTIONS.index(key) if key in FERPLUS_EMOTIONS else None for key in keys]
     if "votes" not in table.column_names:
         return None if ferplus is None else join_votes(Path(ferplus), splits, labels)
     if ferplus is not None:
@@ -146,7 +158,9 @@ def provenance(dataset: "DatasetDict") -> dict[str, Any]:
     fingerprints = {}
     for split, rows in dataset.items():
         names = rows.features["label"].names
-        lines = (f"{key} {names[label]}\n" for key, label in zip(rows["pixel_hash"], rows["label"], strict=True))
+        lines = (
+            f"{key} {label_key(names[label])}\n" for key, label in zip(rows["pixel_hash"], rows["label"], strict=True)
+        )
         fingerprints[split] = hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
     return origin | {"rows": {split: len(rows) for split, rows in dataset.items()}, "fingerprint": fingerprints}
 
@@ -171,31 +185,36 @@ def duplicates_of(split: "Dataset", of: "Dataset") -> np.ndarray:
     return np.isin(split["pixel_hash"][:], of["pixel_hash"][:])
 
 
-def _cached_table(source: Source, skip_bad_rows: bool, cache_dir: str | Path | None) -> "Dataset":
-    """Read all rows of a source in its own order, bad ones with their `problem` and no image."""
+def _cached_table(source: Source, classes: Classes, skip_bad_rows: bool, cache_dir: str | Path | None) -> "Dataset":
+    """Read all rows of a source in its own order, those to be dropped with their `problem` and no image."""
     from datasets import Dataset, Features, Image, Value
     from datasets.exceptions import DatasetGenerationError
 
-    columns = ("split", "emotion", "problem", "pixel_hash")
+    columns = ("split", "class", "problem", "pixel_hash")
     features = Features(source.metadata | {"image": Image()} | {c: Value("string") for c in columns})
 
     def examples() -> Iterator[dict[str, Any]]:
         for where, read in source.rows():
             try:
                 row = read()
+                if (name := _class_of(row.label, classes)) is None:
+                    yield dict.fromkeys(features) | {"problem": LEFT_OUT}
+                    continue
+                image = _in_8_bits(row.image)
                 yield row.metadata | {
-                    "image": {"bytes": row.image, "path": None},
+                    "image": {"bytes": image, "path": None},
                     "split": row.split,
-                    "emotion": row.emotion,
+                    "class": name,
                     "problem": None,
-                    "pixel_hash": _checked_hash(row.image),
+                    "pixel_hash": _checked_hash(image),
                 }
             except RowError as error:
                 if not skip_bad_rows:
                     raise DataError(f"{where}: {error} (--skip_bad_rows drops such rows)") from None
                 yield dict.fromkeys(features) | {"problem": error.reason}
 
-    key = hashlib.blake2b(f"{CACHE_FORMAT} {source.revision} {skip_bad_rows}".encode(), digest_size=16).hexdigest()
+    spec = f"{CACHE_FORMAT} {source.revision} {skip_bad_rows} {classes}"
+    key = hashlib.blake2b(spec.encode(), digest_size=16).hexdigest()
     try:
         # `datasets` shows a progress bar, writes in small batches, and renames the cache folder when it is whole.
         return Dataset.from_generator(
@@ -209,6 +228,31 @@ def _cached_table(source: Source, skip_bad_rows: bool, cache_dir: str | Path | N
         if isinstance(error.__cause__, DataError):
             raise error.__cause__ from None
         raise
+
+
+def _class_of(label: str, classes: Classes) -> str | None:
+    try:
+        return classes.class_of(label)
+    except LabelError as error:
+        raise RowError("label", str(error)) from None
+
+
+def _in_8_bits(encoded: bytes) -> bytes:
+    """Return an image file as it is, or one of 16-bit gray as a PNG of 8 bits, scaled as the app reads it.
+
+    Pillow's own conversion clips everything above 255 to white.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            if not image.mode.startswith("I"):
+                return encoded
+            png = io.BytesIO()
+            Image.fromarray(read_image(encoded)[..., 0]).save(png, "PNG")
+            return png.getvalue()
+    except (Image.DecompressionBombError, EOFError, ImageError, OSError, SyntaxError, ValueError) as error:
+        raise RowError("picture", f"expected a readable image: {error}") from None
 
 
 def _checked_hash(encoded: bytes) -> str:

@@ -5,6 +5,7 @@ returns the row or raises a `RowError`, so that one bad row can be dropped witho
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -12,7 +13,9 @@ from pathlib import Path
 
 from training.data.csv_reader import csv_header, read_csv
 from training.data.hub_reader import open_repository
-from training.data.rows import SPLITS, Row, Source, emotion_name, kaggle_row, read_image, split_name
+from training.data.labels import EMOTIONS
+from training.data.rows import SPLITS, Row, Source, kaggle_row, read_image, split_name
+from training.data.table_reader import is_parquet, metadata_columns, table_columns, table_files, table_rows
 from training.errors import DataError, RowError
 
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -23,8 +26,9 @@ def open_source(dataset: str | Path, cache_dir: str | Path | None = None) -> Sou
     """Recognize a dataset by its content.
 
     Args:
-        dataset: A Kaggle CSV (plain or gzip), a folder (Kaggle's `train/<label>/`, a per-person set, a dataset
-            repository), or a Hub id `owner/name`, optionally `@revision`.
+        dataset: A Kaggle CSV (plain or gzip), a CSV or parquet table of files and labels, a folder (`<label>/`,
+            Kaggle's `train/<label>/`, a per-person set, a dataset repository), or a Hub id `owner/name`, optionally
+            `@revision`.
         cache_dir: Where `datasets` keeps what it downloads; its own default if None.
 
     Returns:
@@ -37,7 +41,7 @@ def open_source(dataset: str | Path, cache_dir: str | Path | None = None) -> Sou
 
     path = Path(dataset).expanduser().absolute()
     if path.is_file():
-        return Source(path.name, _content_hash([path], path.parent), partial(_csv_rows, path))
+        return _open_file(path)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
         revision = _content_hash(files, path)
@@ -46,11 +50,25 @@ def open_source(dataset: str | Path, cache_dir: str | Path | None = None) -> Sou
             return Source(path.name, revision, partial(_person_rows, path), columns)
         if any(p.is_dir() for folder in _split_folders(path) for p in folder.iterdir()):
             return Source(path.name, revision, partial(_folder_rows, path))
+        if _holds_class_folders(path, files):
+            return Source(path.name, revision, partial(_label_rows, path, "train"))
         return open_repository(str(path), path.name, None, cache_dir, revision)
     name, _, pin = str(dataset).partition("@")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return open_repository(name, name, pin or None, cache_dir)
     raise DataError(f"{dataset}: expected a CSV file, a folder or a Hub id owner/name[@revision], found none of these")
+
+
+def _open_file(path: Path) -> Source:
+    from datasets import Value
+
+    if columns := table_columns(path):
+        metadata = {name: Value("string") for name in metadata_columns(path, columns)}
+        revision = _content_hash(table_files(path, columns), path.parent)
+        return Source(path.name, revision, partial(table_rows, path, columns), metadata)
+    if is_parquet(path):
+        raise DataError(f"{path}: expected columns of files and labels; give the folder if it holds the images itself")
+    return Source(path.name, _content_hash([path], path.parent), partial(_csv_rows, path), declared=EMOTIONS)
 
 
 def _hidden(path: Path) -> bool:
@@ -61,7 +79,7 @@ def _content_hash(files: Iterable[Path], root: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
-            digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
+            digest.update(f"{Path(os.path.relpath(file, root)).as_posix()}\0".encode())
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return f"sha256:{digest.hexdigest()}"
 
@@ -74,7 +92,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
 
 
 def _image_row(file: Path, label: str, split: str, metadata: Mapping[str, str | None] | None = None) -> Row:
-    return Row(split, emotion_name(label), read_image(file), dict(metadata or {}))
+    return Row(split, label, read_image(file), dict(metadata or {}))
 
 
 def _images(folder: Path) -> list[Path]:
@@ -86,16 +104,29 @@ def _split_folders(root: Path) -> list[Path]:
     return sorted(p for p in root.iterdir() if p.is_dir() and re.sub("[^a-z]", "", p.name.lower()) in known)
 
 
+def _holds_class_folders(root: Path, files: Iterable[Path]) -> bool:
+    """Return whether a folder is nothing but folders of images; what has a table may be a dataset repository."""
+    labels = {p.parent for p in files if p.suffix.lower() in IMAGES and p.parent.parent == root}
+    tables = (".csv", ".json", ".jsonl", ".parquet", ".arrow", ".zip", ".tar")
+    return len(labels) > 1 and not any(p.name.lower().endswith(tables) for p in files)
+
+
 def _folder_rows(root: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
     for folder in _split_folders(root):
-        files = [file for label in sorted(folder.iterdir()) if label.is_dir() for file in _images(label)]
-        if not files:
-            raise DataError(f"{folder}: expected pictures in folders named after their labels, found none")
-        for file in files:
-            # Kaggle's test/ is PublicTest and PrivateTest merged; the file names restore the official splits.
-            official = re.match("(Training|PublicTest|PrivateTest)_", file.name)
-            split = split_name(official[1] if official else folder.name)
-            yield str(file), partial(_image_row, file, file.parent.name, split)
+        yield from _label_rows(folder, folder.name)
+
+
+def _label_rows(folder: Path, name: str) -> Iterator[tuple[str, Callable[[], Row]]]:
+    """Read the folders of a split, each named after its label."""
+    labels = sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(Path(p.name)))
+    files = [file for label in labels for file in _images(label)]
+    if not files:
+        raise DataError(f"{folder}: expected pictures in folders named after their labels, found none")
+    for file in files:
+        # Kaggle's test/ is PublicTest and PrivateTest merged; the file names restore the official splits.
+        official = re.match("(Training|PublicTest|PrivateTest)_", file.name)
+        split = split_name(official[1] if official else name)
+        yield str(file), partial(_image_row, file, file.parent.name, split)
 
 
 def _person_rows(root: Path) -> Iterator[tuple[str, Callable[[], Row]]]:

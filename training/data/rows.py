@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.data.labels import EMOTIONS, canonical_label
-from training.errors import LabelError, RowError
+from training.data.labels import EMOTIONS
+from training.errors import RowError
 
 SPLITS = {
     "train": ("train", "training"),
@@ -27,13 +27,13 @@ class Row:
 
     Attributes:
         split: train, validation or test.
-        emotion: A name from `FERPLUS_EMOTIONS`.
+        label: As the source spells it; `training.data.classes` makes a class of it.
         image: The encoded image file.
         metadata: What else the source knows, by column.
     """
 
     split: str
-    emotion: str
+    label: str
     image: bytes
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -47,12 +47,14 @@ class Source:
         revision: Commit on the Hub, or the SHA-256 of the content.
         rows: Starts reading from the first row; see `training.data.readers`.
         metadata: `datasets` features of the metadata columns.
+        declared: Labels that the format itself defines, whether or not a row has them.
     """
 
     name: str
     revision: str
     rows: Callable[[], Iterable[tuple[str, Callable[[], Row]]]]
     metadata: dict[str, Any] = field(default_factory=dict)
+    declared: tuple[str, ...] = ()
 
 
 def split_name(name: str) -> str:
@@ -63,14 +65,6 @@ def split_name(name: str) -> str:
             return split
     expected = "; ".join(f"{split} ({', '.join(spellings)})" for split, spellings in SPLITS.items())
     raise RowError("split", f"expected a split among {expected}, found {name!r}")
-
-
-def emotion_name(name: str) -> str:
-    """Map a label name to one of `FERPLUS_EMOTIONS`; raise RowError if it is not known."""
-    try:
-        return canonical_label(name)
-    except LabelError as error:
-        raise RowError("label", str(error)) from None
 
 
 def cell(record: Mapping[str, Any], column: str) -> Any:

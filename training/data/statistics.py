@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.data.labels import FERPLUS_EMOTIONS, majority_label
+from training.data.labels import FERPLUS_EMOTIONS, label_key, majority_label
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -69,7 +69,8 @@ def vote_limits(images: Dataset) -> dict[str, Any]:
     """
     votes = np.asarray(images["votes"][:], np.float64)
     majority, names = majority_label(votes), images.features["label"].names
-    labels = np.array([FERPLUS_EMOTIONS.index(names[label]) for label in images["label"]])
+    codes = [FERPLUS_EMOTIONS.index(key) if (key := label_key(name)) in FERPLUS_EMOTIONS else -2 for name in names]
+    labels = np.array(codes)[images["label"][:]]
     clear = majority >= 0
     return {
         "majority": int(clear.sum()),

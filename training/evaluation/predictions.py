@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, PreTrainedModel
 from transformers.image_utils import load_image
 
-from training.data.labels import FERPLUS_EMOTIONS, VOTES, canonical_label, majority_label
-from training.errors import EvaluationError
+from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS, VOTES, label_key, majority_label
+from training.errors import EvaluationError, LabelError
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,13 @@ def predict(
 
 
 def shared_outputs(split: Dataset, labels: Sequence[str], head: str) -> list[int]:
-    """Return the model's outputs whose class the dataset has; arguments and `LabelError` as `references`."""
+    """Return the model's outputs whose class the dataset has, or could have; arguments as `references`.
+
+    The seven of `EMOTIONS` always count: an image of another class that is taken for one of them is an error.
+    """
     votes = head == "ferplus" and "votes" in split.column_names
-    known = FERPLUS_EMOTIONS if votes else split.features["label"].names
-    return [index for index, label in enumerate(labels) if canonical_label(label) in known]
+    known = {*EMOTIONS, *(FERPLUS_EMOTIONS if votes else map(label_key, split.features["label"].names))}
+    return [index for index, label in enumerate(labels) if label_key(label) in known]
 
 
 def references(split: Dataset, labels: Sequence[str], head: str) -> tuple[np.ndarray, list[str]]:
@@ -94,7 +97,6 @@ def references(split: Dataset, labels: Sequence[str], head: str) -> tuple[np.nda
         (n,) int64, -1 for an image to leave out, and a message for each reason to leave images out.
 
     Raises:
-        LabelError: the model has a label that is no expression.
         EvaluationError: no image is left.
     """
     messages = []
@@ -105,11 +107,11 @@ def references(split: Dataset, labels: Sequence[str], head: str) -> tuple[np.nda
             messages.append(f"{undecided} images without a FER+ majority left out")
     else:
         names, index = split.features["label"].names, np.asarray(split["label"][:])
-    rows = {canonical_label(label): row for row, label in enumerate(labels)}
+    rows = {label_key(label): row for row, label in enumerate(labels)}
     for code, name in enumerate(names):
-        if name not in rows and (count := int((index == code).sum())):
+        if label_key(name) not in rows and (count := int((index == code).sum())):
             messages.append(f"{count} images of {name} left out: the model has no such label")
-    lookup = np.array([rows.get(name, -1) for name in names])
+    lookup = np.array([rows.get(label_key(name), -1) for name in names])
     result = np.where(index < 0, -1, lookup[index]).astype(np.int64)
     if (result < 0).all():
         raise EvaluationError(
@@ -141,7 +143,6 @@ def classify(
 
     Raises:
         EvaluationError: there is no such split, or no image in it has a label that the model knows.
-        LabelError: the model has a label that is no expression.
     """
     if split not in data:
         raise EvaluationError(f"expected --split to be one of {', '.join(data)}, got {split!r}")
@@ -166,13 +167,31 @@ def votes_of(predictions: Predictions, head: str) -> np.ndarray | None:
     """Return the (n, C) FER+ votes of the images where those are the reference, else None."""
     if head != "ferplus" or "votes" not in predictions.images.column_names:
         return None
-    columns = [VOTES.index(canonical_label(label)) for label in predictions.labels]
+    columns = [VOTES.index(label_key(label)) for label in predictions.labels]
     return np.asarray(predictions.images["votes"][:], np.float64)[:, columns]
 
 
 def head_of(model: Any) -> str:
     """Return the head that a package was made for; "fer2013" for any other model."""
     return (getattr(model.config, "provenance", None) or {}).get("head", "fer2013")
+
+
+def check_expressions(model: Any, name: str, ours: bool = False) -> None:
+    """Refuse a classifier of something else.
+
+    Args:
+        model: with a `config`. A package of ours may have classes of its own.
+        name: what the message calls the model.
+        ours: whether it was trained by `training.train`, and so may have such classes as well.
+
+    Raises:
+        LabelError: none of its labels is a known expression.
+    """
+    labels = labels_of(model)
+    ours = ours or bool(getattr(model.config, "provenance", None))
+    if not ours and not any(label_key(label) in FERPLUS_EMOTIONS for label in labels):
+        shown = ", ".join([*labels[:5], *(["..."] if len(labels) > 5 else [])])
+        raise LabelError(f"{name}: expected expressions such as happy and sad in id2label of config.json, got {shown}")
 
 
 def labels_of(model: PreTrainedModel) -> list[str]:

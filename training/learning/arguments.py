@@ -16,6 +16,7 @@ from transformers import TrainingArguments as HFTrainingArguments
 from transformers.utils import is_in_notebook
 
 from training.data.augment import AugmentArguments
+from training.data.classes import Classes
 from training.errors import RecipeError
 from training.learning.precision import Processor
 from training.network.build import ModelArguments
@@ -27,6 +28,12 @@ class DataArguments:
 
     dataset: str = field(metadata={"help": "CSV, folder or Hub id (user/name[@revision]); see training/data/load.py."})
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv: the FER+ votes for the same rows."})
+    labels: str | None = field(
+        default=None, metadata={"help": "The classes in order, such as angry,happy,excited; default: the dataset's."}
+    )
+    label_map: str | None = field(
+        default=None, metadata={"help": "New names, such as joy=happy,bored= (nothing: left out)."}
+    )
     skip_bad_rows: bool = field(default=False, metadata={"help": "Drop and count bad rows instead of stopping."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Train on a sample, classes in proportion."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate on such a sample."})
@@ -35,6 +42,11 @@ class DataArguments:
         for name in ("max_train_samples", "max_eval_samples"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {value}")
+        self.classes()
+
+    def classes(self) -> Classes:
+        """Return what `labels` and `label_map` ask for; errors as `Classes.parse`."""
+        return Classes.parse(self.labels, self.label_map)
 
 
 @dataclass

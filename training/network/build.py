@@ -123,6 +123,9 @@ def build_model(
             f"{args.model_name_or_path}: expected a checkpoint of model_type {', '.join(FINE_TUNED)}; "
             f"got {config.model_type!r}"
         )
+    for name in ("provenance", "calibration", "label_map"):  # of a package: they are not true of what comes of it
+        if hasattr(config, name):
+            delattr(config, name)
     config.id2label, config.label2id = id2label, label2id
     if hasattr(config, "drop_path_rate"):
         config.drop_path_rate = args.drop_path_rate

@@ -15,8 +15,9 @@ from training.data.load import provenance
 from training.errors import ReportError
 from training.files import sha256_of
 from training.learning.arguments import TrainingArguments, current_names
-from training.reporting.records import ModelInfo, RunRecord, SplitInfo
-from training.reporting.report import publishable
+from training.reporting.dataset_names import trained_on
+from training.reporting.records import LocalBase, ModelInfo, RunRecord, SplitInfo
+from training.reporting.report import REPORT_FILE, Report, publishable
 
 NOT_RECIPE = {"output_dir", "report_to", "debug", "do_eval", "use_cpu", "dataloader_pin_memory"}  # this machine's
 RUN_KEYS = ("commit", "seed", "epochs", "seconds", "device", "versions", "dataset")
@@ -37,22 +38,38 @@ def read_run(folder: Path) -> RunRecord:
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         recipe = recipe_of(run["arguments"])
-        found = {**{key: run[key] for key in RUN_KEYS}, "cpu_seconds": cpu_seconds_of(run), "recipe": recipe}
+        classes = {key: value for key in ("labels", "label_map") if (value := run["arguments"]["data"].get(key))}
+        found = {key: run[key] for key in RUN_KEYS}
+        found |= {"cpu_seconds": cpu_seconds_of(run), "recipe": recipe, "classes": classes}
         record = RunRecord(**publishable(found))
     except (OSError, ValueError, KeyError) as error:
         raise ReportError(
             f"{folder}: expected a finished run of training.train, but run.json cannot be used: {error!r}"
         ) from error
     start = recipe.get("model_name_or_path")
-    base_model = None if start is None or Path(start).is_dir() else publishable(start)
+    local_base = None
+    base_model = publishable(start) if start else None
+    if start and run.get("base_is_folder", Path(start).is_dir()):
+        base_model, local_base = None, describe_base(Path(start))
     earlier: dict[str, RunRecord] = {}
     for name in [*([start] if start else []), *recipe.get("teachers", [])]:
         if (Path(name) / "run.json").exists():
             before = read_run(Path(name))
             earlier |= before.earlier
-            base_model = before.base_model if name == start else base_model
+            if name == start:
+                base_model, local_base = before.base_model, before.local_base
             earlier[publishable(Path(name).as_posix())] = dataclasses.replace(before, earlier={})
-    return dataclasses.replace(record, base_model=base_model, earlier=earlier)
+    return dataclasses.replace(record, base_model=base_model, local_base=local_base, earlier=earlier)
+
+
+def describe_base(folder: Path) -> LocalBase:
+    """Describe a folder that a run started from, as far as a report in it says something."""
+    name = publishable(folder.as_posix())
+    try:
+        training = Report.load(folder / REPORT_FILE).training
+    except ReportError:
+        training = None
+    return LocalBase(name=name, dataset=trained_on(training) if training else None)
 
 
 def recipe_of(arguments: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class ModelInfo:
         weights_sha256: hex digest of model.safetensors.
         weights_bytes: its size.
         sees_luma_only: whether colors make no difference, since it was trained on one channel.
+        license: identifier of the Hub, such as "apache-2.0"; None where nobody said.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ModelInfo:
     weights_sha256: str
     weights_bytes: Count
     sees_luma_only: bool = False
+    license: str | None = None
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -153,6 +155,19 @@ class Example:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class LocalBase:
+    """A folder that a run started from and that is no run.
+
+    Attributes:
+        name: of the folder.
+        dataset: what its weights were trained on, for a sentence; None where it has no report that says so.
+    """
+
+    name: str
+    dataset: str | None = None
+
+
+@dataclass(frozen=True, config=CONFIG)
 class RunRecord:
     """A training run.
 
@@ -166,6 +181,8 @@ class RunRecord:
         dataset: what was trained on.
         recipe: arguments of `training.train`, under the names they had then.
         base_model: Hub id that the first stage started from; None for a start from scratch or from a local folder.
+        local_base: the local folder that the first stage started from; None for any other start.
+        classes: the flags `labels` and `label_map`, as far as they were given.
         cpu_seconds: processor time over all cores; None where it was not measured or tells little (GPUs, several
             processes).
         earlier: runs that this one started from or was taught by, by folder, the earliest first.
@@ -181,6 +198,8 @@ class RunRecord:
     dataset: RunData
     recipe: dict[str, Any]
     base_model: str | None = None
+    local_base: LocalBase | None = None
+    classes: dict[str, str] = field(default_factory=dict)
     cpu_seconds: Positive | None = None
     earlier: dict[str, RunRecord] = field(default_factory=dict)
     figures: list[FigureRecord] = field(default_factory=list)

@@ -21,7 +21,8 @@ def format_table(results: Sequence[Result]) -> str:
     """Format results for a terminal: headline metrics with 95 % intervals, then the classes of the first result."""
     lines = []
     for result in results:
-        where = f"{result.head} · {result.split} · tta {result.tta} · {result.subset}"
+        source = result.dataset.source + (" (FER+)" if result.head == "ferplus" else "")
+        where = f"{source} · {result.split} · tta {result.tta} · {result.subset}"
         lines.append(f"{where} · {result.counts.images} images")
         votes = [] if result.metrics.vote_cross_entropy is None else ["vote_cross_entropy"]
         for name in (*HEADLINE, *votes):

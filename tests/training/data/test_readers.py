@@ -45,7 +45,7 @@ def test_bad_csv_row_is_named_or_dropped(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"emotion,Usage\n0,Training\n", "expected the columns pixels; found"),
+        (b"emotion,Usage\n0,Training\n", "expected pixels, as in the Kaggle CSV, or a column of image files"),
         (b"", "expected the columns emotion, pixels; found an empty file"),
         (b"emotion,pixels,Usage\n", "expected rows below the header, found none"),
         (b"emotion,pixels,Usage\n0\n", "line 2: expected a value in the column pixels"),
