@@ -66,7 +66,7 @@ def predict(
     rows = split.select_columns("image")
     batches = []
     with torch.inference_mode():
-        steps = tqdm(range(0, len(split), batch_size), desc="classifying", unit="batch", leave=False)
+        steps = tqdm(range(0, len(split), batch_size), desc="classifying", unit="batch", leave=False, disable=None)
         for start in steps:
             images = [load_image(image) for image in rows[start : start + batch_size]["image"]]  # as `pipeline`
             pixels = image_processor(images, return_tensors="pt")["pixel_values"].to(model.device)

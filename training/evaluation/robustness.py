@@ -157,7 +157,7 @@ def robustness(
     columns = [labels_of(model).index(label) for label in predictions.labels]
     trials = [(name, severity) for name, corruption in CORRUPTIONS.items() for severity in corruption.severities]
     rows = []
-    for name, severity in tqdm(trials, desc="corrupting", unit="trial"):
+    for name, severity in tqdm(trials, desc="corrupting", unit="trial", disable=None):
         corrupted = images.with_transform(_transform(CORRUPTIONS[name].apply, severity))
         logits = predict(model, image_processor, corrupted)[0][:, columns]
         rows.append(
