@@ -3,6 +3,7 @@
     python -m training.card model_card/fer2013
 
 rewrites the README.md of a package, for example after `training.evaluate` has added the test split to its report.
+`--add test.json` first adds results that were measured elsewhere.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from training.errors import CardError, command
 from training.evaluation.metrics import CORE
 from training.evaluation.results import Calibration, FigureRecord, Robustness
 from training.files import write_text
+from training.reporting.added_results import add_results, held_out_note
 from training.reporting.dataset_names import (
     BENCHMARK,
     HUB_ID,
@@ -134,6 +136,7 @@ def render_card(report: Report) -> str:
         "best": best,
         "unseen": report.find(**where, subset="unseen_pixels"),
         "tables": _tables(report.results, training),
+        "held_out": held_out_note(report),
         "classes": classes,
         "lowest": min(known, key=lambda row: row["recall"], default=None),
         "highest": max(known, key=lambda row: row["recall"], default=None),
@@ -342,9 +345,14 @@ def main(argv: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.card", description=__doc__)
     parser.add_argument("folder", type=Path, help="package folder with a report.json")
-    folder = parser.parse_args(argv).folder
-    write_card(folder)
-    sys.stdout.write(f"written to {folder / 'README.md'}\n")
+    parser.add_argument(
+        "--add", type=Path, metavar="REPORT", help="first add these results of training.evaluate on the same weights"
+    )
+    args = parser.parse_args(argv)
+    if args.add:
+        add_results(args.folder, args.add)
+    write_card(args.folder)
+    sys.stdout.write(f"written to {args.folder / 'README.md'}\n")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python -m training.compare model_card/fer2013 user/name@revision other/onnx/model_quantized.onnx \\
         --dataset fer2013.csv --split validation
 
-The first model is the one the others are tested against. Labels are matched by name; models of different label sets
-are compared on the labels they share. An ONNX file is read with the config and image processor beside or above it.
+The others are tested against the first model: paired bootstrap intervals of the differences, and McNemar's test with
+Holm's correction. Labels are matched by name; models of different label sets are compared on the labels they share.
+An ONNX file is read with the config and image processor beside or above it.
 """
 
 from __future__ import annotations
@@ -37,10 +38,19 @@ from training.data.classes import Classes
 from training.data.labels import label_key
 from training.data.load import load_fer
 from training.errors import CompareError, EvaluationError, LabelError, command
-from training.evaluate import score, split_info
 from training.evaluation.predictions import check_expressions, head_of, labels_of, predict, references, shared_outputs
+from training.evaluation.results import Intervals, Metrics
 from training.network.build import load_model
-from training.reporting.comparison import Compared, Comparison, format_comparison, mcnemar
+from training.reporting.comparison import (
+    Compared,
+    Comparison,
+    comparison_figure,
+    format_comparison,
+    tested_against_first,
+)
+from training.reporting.measurement import score
+from training.reporting.plot_style import write_figures
+from training.reporting.provenance import split_info
 from training.reporting.report import Environment, library_versions, write_json
 
 
@@ -58,6 +68,9 @@ class CompareArguments:
     skip_bad_rows: bool = field(default=False, metadata={"help": "Leave out unusable rows instead of stopping."})
     batch_size: int = field(default=64, metadata={"help": "Images per forward pass."})
     output: str = field(default="comparison.json", metadata={"help": "Where the comparison is written."})
+    figures: str | None = field(
+        default=None, metadata={"help": "Folder of the plot; default: figures/ beside the output."}
+    )
 
 
 class OnnxClassifier(torch.nn.Module):
@@ -208,32 +221,13 @@ def compare(
     images, y = data[split].select(rows), y[rows]
 
     models: list[Compared] = []
-    first_hits: np.ndarray | None = None
+    answers: list[np.ndarray] = []
     for contender in contenders:
-        model: Any = contender.model
-        predict(model, contender.image_processor, images.select(range(min(batch_size, len(images)))))
-        started = time.perf_counter()
-        logits = predict(model, contender.image_processor, images, batch_size=batch_size)[0]
-        seconds = time.perf_counter() - started
-        columns = [contender.labels.index(label) for label in labels]
-        probabilities = softmax(logits[:, columns], axis=1)
+        probabilities, images_per_second = classify(contender, images, labels, batch_size)
         metrics, intervals, undefined = score(probabilities, y, labels)
+        models.append(describe(contender, images_per_second, metrics, intervals))
+        answers.append(probabilities)
         warnings += [f"{contender.name}: {message}" for message in undefined]
-        hits = probabilities.argmax(axis=1) == y
-        models.append(
-            Compared(
-                name=contender.name,
-                revision=contender.revision,
-                device=str(model.device),
-                parameters=contender.parameters,
-                weights_bytes=contender.weights_bytes,
-                images_per_second=round(len(y) / seconds, 1),
-                metrics=metrics,
-                intervals=intervals,
-                against_first=None if first_hits is None else mcnemar(first_hits, hits),
-            )
-        )
-        first_hits = hits if first_hits is None else first_hits
     return Comparison(
         dataset=split_info(data, split, head),
         split=split,
@@ -241,8 +235,35 @@ def compare(
         labels=labels,
         images=len(y),
         warnings=left_out + warnings,
-        models=models,
+        models=tested_against_first(models, answers, y),
         environment=Environment(versions=library_versions(), device=models[0].device),
+    )
+
+
+def classify(
+    contender: Contender, images: Dataset, labels: Sequence[str], batch_size: int
+) -> tuple[np.ndarray, float]:
+    """Return (n, C) probabilities of these labels, and how many images a second that took after a warm-up."""
+    model: Any = contender.model
+    predict(model, contender.image_processor, images.select(range(min(batch_size, len(images)))))
+    started = time.perf_counter()
+    logits = predict(model, contender.image_processor, images, batch_size=batch_size)[0]
+    seconds = time.perf_counter() - started
+    columns = [contender.labels.index(label) for label in labels]
+    return softmax(logits[:, columns], axis=1), len(images) / seconds
+
+
+def describe(contender: Contender, images_per_second: float, metrics: Metrics, intervals: Intervals) -> Compared:
+    """Return the record of a model, not tested yet."""
+    return Compared(
+        name=contender.name,
+        revision=contender.revision,
+        device=str(contender.model.device),
+        parameters=contender.parameters,
+        weights_bytes=contender.weights_bytes,
+        images_per_second=round(images_per_second, 1),
+        metrics=metrics,
+        intervals=intervals,
     )
 
 
@@ -264,8 +285,11 @@ def main(argv: list[str] | None = None) -> None:
         skip_bad_rows=arguments.skip_bad_rows,
     )
     comparison = compare(contenders, data, split=arguments.split, head=head, batch_size=arguments.batch_size)
-    write_json(comparison, arguments.output)
-    sys.stdout.write(f"{format_comparison(comparison)}\nwritten to {arguments.output}\n")
+    output = Path(arguments.output)
+    figures = Path(arguments.figures or output.parent / "figures")
+    write_json(comparison, output)
+    write_figures([comparison_figure(comparison)], figures, output.parent)
+    sys.stdout.write(f"{format_comparison(comparison)}\nwritten to {output} and {figures}\n")
 
 
 if __name__ == "__main__":

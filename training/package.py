@@ -26,15 +26,15 @@ from training.data.classes import Classes
 from training.data.load import load_fer
 from training.data.statistics import data_limits
 from training.errors import PackageError, command
-from training.evaluate import describe_model, draw, measure, votes_of
-from training.evaluation.calibration import calibrate
-from training.evaluation.predictions import classify, labels_of
+from training.evaluation.calibration import calibrate, format_calibration
+from training.evaluation.predictions import classify, labels_of, votes_of
 from training.files import staged_folder
 from training.network.build import load_model
 from training.network.surgery import fold_scaling
 from training.reporting.curves import curves, read_log
+from training.reporting.measurement import draw, measure
 from training.reporting.plot_style import write_figures
-from training.reporting.provenance import RUN_KEYS, read_run
+from training.reporting.provenance import RUN_KEYS, describe_model, read_run
 from training.reporting.report import (
     REPORT_FILE,
     DataLimits,
@@ -331,7 +331,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="package folder, replaced whole")
     arguments, positional = parser.parse_args_into_dataclasses(argv)
     package(positional.run, positional.out, arguments)
-    sys.stdout.write(f"packaged in {positional.out}\n")
+    calibration = Report.load(positional.out / REPORT_FILE).calibration
+    chosen = f"{format_calibration(calibration)}\n" if calibration else ""
+    sys.stdout.write(f"{chosen}packaged in {positional.out}\n")
 
 
 if __name__ == "__main__":

@@ -197,13 +197,14 @@ class OnnxBackend:
 
     def saliency(self, crop: np.ndarray, target: int) -> np.ndarray:
         """See `Backend`; by occlusion, without PyTorch."""
-        return occlusion_map(self._logits, self.image_processor([crop]), target)
+        return occlusion_map(self.logits, self.image_processor([crop]), target)
 
     def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """See `Backend`."""
-        return self._logits(self.image_processor(crops))
+        return self.logits(self.image_processor(crops))
 
-    def _logits(self, pixel_values: np.ndarray) -> np.ndarray:
+    def logits(self, pixel_values: np.ndarray) -> np.ndarray:
+        """Compute (n, C) float32 logits of (n, 3, H, W) float32 pixel values."""
         return self._session.run(["logits"], {"pixel_values": pixel_values})[0]
 
 

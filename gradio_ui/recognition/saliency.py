@@ -25,38 +25,47 @@ PATCH = 0.05  # standard deviation of a patch's Gaussian edge, as a fraction of 
 _BATCH = 14  # occluded images in one forward pass
 
 
-def occlusion_map(logits: Callable[[np.ndarray], np.ndarray], pixel_values: np.ndarray, target: int) -> np.ndarray:
+def occlusion_map(
+    logits: Callable[[np.ndarray], np.ndarray],
+    pixel_values: np.ndarray,
+    target: int,
+    *,
+    grid: int = GRID,
+    patch: float = PATCH,
+) -> np.ndarray:
     """Map how much the score of an output falls when a part of the image is hidden.
 
     The score is the output's log odds, which do not saturate where its probability is near 1. A Gaussian patch of the
-    image's mean color hides one of `GRID` x `GRID` places at a time; a pixel's value is the mean fall over the
+    image's mean color hides one of `grid` x `grid` places at a time; a pixel's value is the mean fall over the
     patches, weighted by how much each hides it.
 
     Args:
         logits: (n, 3, H, W) float32 -> (n, C) float32, for any n.
         pixel_values: (1, 3, H, W) float32.
         target: index of the output.
+        grid: places along each side.
+        patch: standard deviation of the patch, as a fraction of the image's side.
 
     Returns:
         (H, W) float32, at least 0; 0 where hiding the pixel does not lower the score.
     """
-    down, across = (_gaussians(side) for side in pixel_values.shape[-2:])
-    masks = (down[:, None, :, None] * across[None, :, None, :]).reshape(GRID**2, 1, *pixel_values.shape[-2:])
+    down, across = (_gaussians(side, grid, patch) for side in pixel_values.shape[-2:])
+    masks = (down[:, None, :, None] * across[None, :, None, :]).reshape(grid**2, 1, *pixel_values.shape[-2:])
     mean = pixel_values.mean(axis=(2, 3), keepdims=True)
     hidden = [
         _log_odds(logits(pixel_values + (mean - pixel_values) * masks[start : start + _BATCH]), target)
-        for start in range(0, GRID**2, _BATCH)
+        for start in range(0, grid**2, _BATCH)
     ]
     fall = _log_odds(logits(pixel_values), target) - np.concatenate(hidden)
     heat = np.tensordot(fall, masks[:, 0], axes=1) / masks[:, 0].sum(axis=0)
     return heat.clip(min=0).astype(np.float32)
 
 
-def _gaussians(side: int) -> np.ndarray:
-    """(GRID, side) float32, a bump of height 1 at each of the evenly spaced centers."""
-    centers = (np.arange(GRID)[:, None] + 0.5) / GRID
+def _gaussians(side: int, grid: int, patch: float) -> np.ndarray:
+    """(grid, side) float32, a bump of height 1 at each of the evenly spaced centers."""
+    centers = (np.arange(grid)[:, None] + 0.5) / grid
     distance = (np.arange(side) + 0.5) / side - centers
-    return np.exp(-0.5 * (distance / PATCH) ** 2).astype(np.float32)
+    return np.exp(-0.5 * (distance / patch) ** 2).astype(np.float32)
 
 
 def _log_odds(logits: np.ndarray, target: int) -> np.ndarray:

@@ -3,8 +3,15 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+    from transformers import BaseImageProcessor, PreTrainedModel
+
+    from training.reporting.report import Result
 
 NAMES = [*EMOTIONS, *(f"ferplus/{name}" for name in FERPLUS_EMOTIONS)]
 
@@ -65,3 +72,14 @@ def make_run(folder: Path) -> Path:
     (folder / "run.json").write_text(json.dumps(run))
     (folder / "trainer_state.json").write_text(json.dumps({"log_history": LOG}))
     return folder
+
+
+def evaluate_model(
+    model: "PreTrainedModel", image_processor: "BaseImageProcessor", data: "DatasetDict", **where: Any
+) -> "list[Result]":
+    """Classify a split and measure, as `training.evaluate` does; `where` as for `classify`."""
+    from training.evaluation.predictions import classify
+    from training.reporting.measurement import measure
+
+    predictions = classify(model, image_processor, data, **where)
+    return measure(predictions, data, split=where["split"], head=where.get("head", "fer2013"))

@@ -5,14 +5,14 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from tests.support.tiny_run import make_run
+from tests.support.tiny_run import evaluate_model, make_run
 from training.compare import compare, main, open_contender
 from training.data.labels import EMOTIONS
 from training.data.load import load_fer
 from training.errors import CompareError
-from training.evaluate import evaluate_model
+from training.evaluation.metrics import HEADLINE
 from training.network.build import load_model
-from training.reporting.comparison import Comparison, McNemar, mcnemar
+from training.reporting.comparison import Comparison, McNemar, comparison_figure, holm, mcnemar
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +46,19 @@ def test_same_model_in_another_label_order_is_equal(run, shuffled, tiny_csv, tmp
     assert first.metrics.accuracy == alone.metrics.accuracy
     assert first.metrics.nll == pytest.approx(other.metrics.nll)
     assert first.against_first is None
-    assert other.against_first == McNemar(only_first=0, only_this=0, p_value=1.0)
+    assert other.against_first == McNemar(only_first=0, only_this=0, p_value=1.0, p_value_holm=1.0)
+    assert first.differences == {} and list(other.differences) == list(HEADLINE)
+    for difference in other.differences.values():
+        assert (difference.value, *difference.interval) == pytest.approx((0, 0, 0), abs=1e-6)
+    for suffix in ("png", "svg"):
+        assert (tmp_path / "figures" / f"comparison.{suffix}").stat().st_size > 5000
     assert first.parameters == other.parameters > 0
     assert other.weights_bytes == (shuffled / "model.safetensors").stat().st_size
     assert comparison.dataset.source == "fer2013.csv" and comparison.images == 14
     assert str(tmp_path) not in output.read_text()
-    assert re.search(r"p: exact McNemar test against the first", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(rf"{re.escape(str(shuffled))} +[+-]0\.0000 \[[+-]0\.0000, [+-]0\.0000\].* 1 +1\n", said)
+    assert f"paired for the differences from {run}; p: exact McNemar test" in " ".join(said.split())
 
 
 def test_mcnemar_counts_only_discordant_images():
@@ -61,6 +68,37 @@ def test_mcnemar_counts_only_discordant_images():
     found = mcnemar(first, other)
     assert (found.only_first, found.only_this) == (9, 1)
     assert found.p_value == pytest.approx(22 / 1024)
+
+
+def test_holm_corrects_for_the_number_of_models():
+    p_values = [0.04, 0.001, 0.03, 0.8]
+    found = [test.p_value_holm for test in holm([McNemar(0, 0, p, p) for p in p_values])]
+    # 4 x 0.001, 3 x 0.03, then 2 x 0.04 = 0.08, which may not be below the one before
+    assert found == pytest.approx([0.09, 0.004, 0.09, 0.8])
+    assert holm([McNemar(3, 1, 0.7, 0.7)]) == [McNemar(3, 1, 0.7, 0.7)]
+    assert [test.p_value_holm for test in holm([McNemar(0, 0, 0.7, 0.7)] * 2)] == [1, 1]
+
+
+def test_differences_are_this_model_minus_the_first(run, shuffled, tiny_csv):
+    """Three models, of which the last is random: a row and a correction for each but the first."""
+    contenders = [open_contender(str(folder)) for folder in (run, shuffled, run)]
+    torch.manual_seed(1)
+    torch.nn.init.normal_(contenders[2].model.classifier.weight, std=1.0)
+    comparison = compare(contenders, load_fer(tiny_csv), split="train")
+    first, same, other = comparison.models
+    for name, difference in other.differences.items():
+        value = getattr(other.metrics, name) - getattr(first.metrics, name)
+        assert difference.value == pytest.approx(value)
+        assert difference.interval[0] <= value <= difference.interval[1], name
+    assert other.differences["nll"].interval[0] < other.differences["nll"].interval[1]
+    assert same.against_first.p_value == same.against_first.p_value_holm == 1
+    assert other.against_first.p_value_holm == min(1, 2 * other.against_first.p_value)
+    drawing = comparison_figure(comparison)
+    value, (low, high) = (getattr(other.differences["accuracy"], name) for name in ("value", "interval"))
+    assert drawing.alt.endswith(f"{other.name} {value:+.3f} ({low:+.3f} to {high:+.3f}).")
+    accuracy = drawing.figure.axes[0]
+    (segments,) = accuracy.collections
+    assert segments.get_segments()[1][:, 0].tolist() == [low, high]
 
 
 def test_other_label_sets_meet_on_what_they_share(run, tiny_people):

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -10,12 +11,12 @@ from transformers import pipeline
 
 from gradio_ui.recognition.classifier import Classifier
 from tests.support.dataset_fixtures import USAGES, face, write_csv
-from tests.support.tiny_run import make_run
+from tests.support.tiny_run import evaluate_model, make_run
 from training import evaluate as module
 from training.data.labels import EMOTIONS, FERPLUS_EMOTIONS
 from training.data.load import load_fer
 from training.errors import EvaluationError, ReportError
-from training.evaluate import EvaluateArguments, evaluate, evaluate_model, main
+from training.evaluate import EvaluateArguments, evaluate, main
 from training.evaluation.predictions import predict
 from training.files import sha256_of
 from training.network.build import load_model
@@ -171,12 +172,17 @@ def test_results_on_other_images_are_not_mixed_in(folder, tiny_csv, csv_rows, tm
     assert (folder / "report.json").read_bytes() == before
 
 
-def test_robustness_survives_the_next_evaluation(folder, tiny_csv, undrawn):
+def test_robustness_survives_the_next_evaluation(folder, tiny_csv, undrawn, capsys):
     options = [str(folder), "--dataset", str(tiny_csv), "--split"]
     main([*options, "test", "--robustness", "--robustness_images", "3"])
+    printed = capsys.readouterr().out
     main([*options, "validation"])
+    assert "under corruptions" in printed and "under corruptions" not in capsys.readouterr().out
     report = Report.load(folder / "report.json")
     assert report.robustness.images == 3 and len(report.robustness.rows) == 32
+    assert f"3 images of test, clean {report.robustness.clean.accuracy:.4f}" in printed
+    jpeg = [f"{row.severity:g}: {row.accuracy:.4f}" for row in report.robustness.rows if row.corruption == "jpeg"]
+    assert re.search(rf"  jpeg {{2,}}{' +'.join(jpeg)} +\(quality\)\n", printed)
     assert (folder / report.robustness.figures[0].file).exists()
     assert report.find(head="fer2013", split="test") and report.find(head="fer2013", split="validation")
 

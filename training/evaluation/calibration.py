@@ -1,12 +1,12 @@
-"""Vector-scaling calibration, fitted on `validation` and measured by cross-fitting.
+"""Calibration, fitted on `validation`: none, one temperature or vector scaling, chosen by cross-fitting.
 
-Each class's logit is divided by a temperature of its own and shifted by a bias (Guo et al. 2017, section 4.2,
-https://arxiv.org/abs/1706.04599). Both fold into a linear classifier, see `training.network.surgery`.
+Vector scaling divides each class's logit by a temperature of its own and shifts it by a bias (Guo et al. 2017, section
+4.2, https://arxiv.org/abs/1706.04599). Both fold into a linear classifier, see `training.network.surgery`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,16 +14,21 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from training.evaluation.metrics import compute, vote_cross_entropy
-from training.evaluation.results import Calibration, CalibrationMetrics
+from training.evaluation.results import Calibration, CalibrationMethod, CalibrationMetrics
 
 METRICS = ("accuracy", "balanced_accuracy", "nll", "brier", "ece")
 L2_PENALTY = 1e-3  # nats: shrinks the scaling of a class with few images towards that of the others
 CROSS_FIT_REPEATS = 5  # random halvings, averaged, so that no single one decides a metric
+METHODS: dict[CalibrationMethod, str] = {
+    "none": "none",
+    "temperature": "one temperature for all classes",
+    "vector": "a temperature and a bias for each class",
+}
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Vector scaling of logits: logits / temperature + bias.
+    """Calibration of logits: logits / temperature + bias.
 
     Attributes:
         temperature: (C,) above 0; above 1 lowers the confidence in a class.
@@ -40,6 +45,11 @@ class Scaling:
     def undo(self, logits: np.ndarray) -> np.ndarray:
         """Return (..., C) logits as they were before."""
         return (logits - self.bias) * self.temperature
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it leaves logits as they are."""
+        return bool((self.temperature == 1).all() and (self.bias == 0).all())
 
 
 def fit_scaling(logits: np.ndarray, references: np.ndarray) -> Scaling:
@@ -80,6 +90,15 @@ def fit_temperature(logits: np.ndarray, references: np.ndarray) -> Scaling:
     return Scaling(np.full(logits.shape[1], temperature), np.zeros(logits.shape[1]))
 
 
+def no_scaling(logits: np.ndarray, references: np.ndarray) -> Scaling:
+    """Return the scaling that leaves logits as they are."""
+    return Scaling(np.ones(logits.shape[1]), np.zeros(logits.shape[1]))
+
+
+Fit = Callable[[np.ndarray, np.ndarray], Scaling]  # of (n, C) logits and (n,) references
+FITS: dict[CalibrationMethod, Fit] = {"none": no_scaling, "temperature": fit_temperature, "vector": fit_scaling}
+
+
 def calibrate(
     logits: np.ndarray,
     references: np.ndarray,
@@ -89,10 +108,10 @@ def calibrate(
     split: str,
     head: str,
 ) -> tuple[Scaling, Calibration]:
-    """Fit vector scaling on all images, and measure it by cross-fitting.
+    """Choose a method of calibration by cross-fitting, and fit it on all images.
 
-    The metrics after calibration are cross-fitted: each random half is scored with the scaling that the other half
-    gave, and averaged over `CROSS_FIT_REPEATS` halvings.
+    The method with the lowest cross-fitted negative log-likelihood is used, the simplest of equals: each random half
+    is scored with the scaling that the other half gave, and averaged over `CROSS_FIT_REPEATS` halvings.
 
     Args:
         logits: (n, C).
@@ -103,7 +122,7 @@ def calibrate(
         head: recorded in the result.
 
     Returns:
-        The scaling, fitted on all images, and what it changes.
+        The scaling, fitted on all images, and the metrics of every method.
 
     Raises:
         MetricError: as `training.evaluation.metrics.compute`.
@@ -114,26 +133,41 @@ def calibrate(
         values = compute(p, references, labels, METRICS)[0]
         return values | ({} if votes is None else {"vote_cross_entropy": vote_cross_entropy(p, votes).mean()})
 
-    def cross_fitted(fit: Callable[[np.ndarray, np.ndarray], Scaling]) -> dict[str, float]:
-        rng, runs = np.random.default_rng(0), []
-        for _ in range(CROSS_FIT_REPEATS):
-            order = rng.permutation(len(references))
-            scaled = logits.copy()
-            for fitted, scored in ((order[::2], order[1::2]), (order[1::2], order[::2])):
-                scaled[scored] = fit(logits[fitted], references[fitted])(scaled[scored])
-            runs.append(measured(scaled))
+    def averaged(fit: Fit) -> dict[str, float]:
+        runs = [measured(scaled) for scaled in cross_fitted(fit, logits, references)]
         return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
 
     logits = np.asarray(logits, np.float64)
-    before = measured(logits)  # first, since it refuses what cannot be fitted
-    scaling = fit_scaling(logits, references)
+    values: dict[CalibrationMethod, dict[str, float]] = {"none": measured(logits)}  # refuses what cannot be fitted
+    values |= {"temperature": averaged(fit_temperature), "vector": averaged(fit_scaling)}
+    method = min(values, key=lambda name: values[name]["nll"])  # the first of equals
+    scaling = FITS[method](logits, references)
     return scaling, Calibration(
         split=split,
         head=head,
+        method=method,
         temperature=dict(zip(labels, scaling.temperature.tolist(), strict=True)),
         bias=dict(zip(labels, scaling.bias.tolist(), strict=True)),
         images=len(references),
-        before=CalibrationMetrics(**before),
-        one_temperature=CalibrationMetrics(**cross_fitted(fit_temperature)),
-        after=CalibrationMetrics(**cross_fitted(fit_scaling)),
+        before=CalibrationMetrics(**values["none"]),
+        one_temperature=CalibrationMetrics(**values["temperature"]),
+        after=CalibrationMetrics(**values["vector"]),
     )
+
+
+def cross_fitted(fit: Fit, logits: np.ndarray, references: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield calibrated (n, C) logits, once for each random halving: each half scaled as fitted on the other."""
+    rng = np.random.default_rng(0)
+    for _ in range(CROSS_FIT_REPEATS):
+        order = rng.permutation(len(references))
+        scaled = logits.copy()
+        for fitted, scored in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+            scaled[scored] = fit(logits[fitted], references[fitted])(scaled[scored])
+        yield scaled
+
+
+def format_calibration(calibration: Calibration) -> str:
+    """Say for a terminal which method was chosen, and why."""
+    rows = ", ".join(f"{METHODS[name]} {metrics.nll:.4f}" for name, metrics in calibration.by_method.items())
+    chosen = METHODS[calibration.method]
+    return f"calibration on {calibration.split}: {chosen}, of the lowest cross-fitted negative log-likelihood ({rows})"

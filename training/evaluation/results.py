@@ -7,7 +7,7 @@ metric outside of its range is refused, and the reader and the writer of `report
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -17,6 +17,7 @@ CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(ge=0)]  # or 0
+CalibrationMethod = Literal["none", "temperature", "vector"]
 Interval = tuple[float, float]  # lower and upper bound, in the unit of the metric
 
 
@@ -183,17 +184,23 @@ class CalibrationMetrics:
 
 @dataclass(frozen=True, config=CONFIG)
 class Calibration:
-    """Vector scaling, calibrated logit = logit / temperature + bias for each class (Guo et al. 2017, section 4.2).
+    """Calibration of logits, logit / temperature + bias, and the methods it was chosen from.
+
+    "none" leaves logits as they are, "temperature" divides all by one number, and "vector" has a temperature and a
+    bias for each class (Guo et al. 2017, section 4.2).
 
     Attributes:
         split: that it was fitted on.
         head: "fer2013" or "ferplus".
-        temperature: above 0, by label.
-        bias: by label.
+        temperature: above 0, by label; 1 without calibration.
+        bias: by label; 0 but for "vector".
         images: how many it was fitted on.
-        before: without calibration.
-        one_temperature: with one temperature for all classes and no bias, cross-fitted.
-        after: with the above, cross-fitted: images are scored with the scaling of the half that they are not in.
+        before: metrics without calibration.
+        one_temperature: with one temperature, cross-fitted: images are scored with the scaling of the half that they
+            are not in.
+        after: with vector scaling, cross-fitted.
+        method: the one of the lowest `nll` among these three, which the model has. Reports without it are from when
+            there was only "vector".
     """
 
     split: str
@@ -204,6 +211,17 @@ class Calibration:
     before: CalibrationMetrics
     one_temperature: CalibrationMetrics
     after: CalibrationMetrics
+    method: CalibrationMethod = "vector"
+
+    @property
+    def by_method(self) -> dict[CalibrationMethod, CalibrationMetrics]:
+        """The metrics of each method."""
+        return {"none": self.before, "temperature": self.one_temperature, "vector": self.after}
+
+    @property
+    def chosen(self) -> CalibrationMetrics:
+        """The metrics of `method`."""
+        return self.by_method[self.method]
 
 
 @dataclass(frozen=True, config=CONFIG)

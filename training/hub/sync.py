@@ -107,33 +107,25 @@ def push(
         return Published(None, sorted(files), [], url, asked=False)
     changed = sorted(path for path, source in files.items() if not _same(source, remote.files.get(path)))
     deleted = sorted(remote.files.keys() - files.keys() - {KEPT})
-    if private and remote.private is False:
-        raise PublishError(f"{repo_id} is public already; make it private in its settings, or drop --private")
-    if tag in remote.tags and (changed or deleted) and not create_pr:
-        raise PublishError(
-            f"{repo_id} holds {tag} already, with other content ({', '.join(changed + deleted)}); a published "
-            "version stays as it is: raise --version"
-        )
-    commit = remote.head
+    tag = None if create_pr else tag
+    _check_remote(repo_id, remote, changed + deleted, private=private, tag=tag)
     if dry_run:
-        return Published(None if changed or deleted else commit, changed, deleted, url)
+        return Published(None if changed or deleted else remote.head, changed, deleted, url)
     with translate_hub_errors(repo_id):
-        if commit is None:
-            api.create_repo(**repo, private=private, space_sdk="gradio" if repo_type == "space" else None)
-        if revision and revision not in remote.branches:
-            api.create_branch(**repo, branch=revision)
-        _set_variables(api, repo_id, variables or {})
+        _prepare(api, repo, remote, private=private, branch=revision, variables=variables or {})
+        commit = remote.head
         if changed or deleted:
+            operations = _operations({path: files[path] for path in changed}, deleted)
             done = api.create_commit(
                 **repo,
-                operations=_operations({path: files[path] for path in changed}, deleted),
+                operations=operations,
                 commit_message=message,
                 revision=revision,
                 create_pr=create_pr,
                 parent_commit=commit,  # whoever commits in between is not overwritten
             )
             commit, url = done.oid, done.pr_url or done.commit_url
-        if tag and tag not in remote.tags and not create_pr:
+        if tag and tag not in remote.tags:
             api.create_tag(**repo, tag=tag, revision=commit)
     return Published(commit, changed, deleted, url)
 
@@ -182,6 +174,34 @@ def _look_up(api: Any, repo: dict[str, Any], branch: str) -> _Remote:
     head = branches.get(branch) or branches["main"]
     tree = api.list_repo_tree(**repo, revision=head, recursive=True)
     return _Remote(private, branches, tags, head, {file.path: file for file in tree if isinstance(file, RepoFile)})
+
+
+def _check_remote(repo_id: str, remote: _Remote, differing: list[str], *, private: bool, tag: str | None) -> None:
+    """Refuse to make a private repository of a public one, and to change the files of a published version."""
+    if private and remote.private is False:
+        raise PublishError(f"{repo_id} is public already; make it private in its settings, or drop --private")
+    if tag in remote.tags and differing:
+        raise PublishError(
+            f"{repo_id} holds {tag} already, with other content ({', '.join(differing)}); a published "
+            "version stays as it is: raise --version"
+        )
+
+
+def _prepare(
+    api: Any,
+    repo: dict[str, Any],
+    remote: _Remote,
+    *,
+    private: bool,
+    branch: str | None,
+    variables: Mapping[str, str],
+) -> None:
+    """Create the repository and the branch where they are missing, and set the variables of a Space."""
+    if remote.head is None:
+        api.create_repo(**repo, private=private, space_sdk="gradio" if repo["repo_type"] == "space" else None)
+    if branch and branch not in remote.branches:
+        api.create_branch(**repo, branch=branch)
+    _set_variables(api, repo["repo_id"], variables)
 
 
 def _same(source: Path | bytes, remote: Any) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from training.errors import ReportError, command
 from training.files import write_text
+from training.reporting.added_results import held_out_note
 from training.reporting.dataset_names import place_of
 from training.reporting.report import Report
 from training.reporting.tables import format_cell
@@ -30,10 +31,12 @@ def render_results(models: Path) -> str:
         ReportError: a report cannot be used, or there is none.
     """
     lines = [f"| model, images | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
+    notes: dict[str, None] = {}  # each once, in order
     for path in sorted(models.glob("*/report.json")):
         report = Report.load(path)
         if report.training is None:
             raise ReportError(f"{path}: expected the report of a packaged model, got one without training")
+        notes |= {note: None} if (note := held_out_note(report)) else {}
         for result in report.results:
             what = f"`{path.parent.name}` on {place_of(result, report.training)}"
             what += ", with flip TTA" if result.tta == "flip" else ""
@@ -43,7 +46,7 @@ def render_results(models: Path) -> str:
             lines.append(f"| {' | '.join(cells)} |")
     if len(lines) == 2:
         raise ReportError(f"{models}: expected at least one package with a report.json, got none")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"\n{note}" for note in notes)])
 
 
 def with_block(readme: str, block: str, begin: str = BEGIN, end: str = END) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from training.evaluation.metrics import HEADLINE
-from training.evaluation.results import Interval, Subgroup
+from training.evaluation.results import Interval, Robustness, Subgroup
 from training.reporting.report import Result
 
 
@@ -37,4 +37,16 @@ def format_table(results: Sequence[Result]) -> str:
         values = [row.precision, row.recall, row.f1, metrics.roc_auc_ovr[label]]
         cells = [f"{'-' if value is None else f'{value:.3f}':>11}" for value in values]
         lines.append(f"{label:<12}" + "".join(cells) + f"{row.support:>11}")
+    return "\n".join(lines)
+
+
+def format_robustness(measured: Robustness) -> str:
+    """Format accuracy under corruptions for a terminal: a row for each corruption, the mildest severity first."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for row in measured.rows:
+        cells = rows.setdefault((row.corruption.replace("_", " "), row.unit), [])
+        cells.append(f"{row.severity:>6g}: {row.accuracy:.4f}")
+    clean = f"{measured.images} images of {measured.split}, clean {measured.clean.accuracy:.4f}"
+    lines = [f"accuracy under corruptions · {measured.head} · {clean}"]
+    lines += [f"  {name:<16}{''.join(cells)}   ({unit})" for (name, unit), cells in rows.items()]
     return "\n".join(lines)

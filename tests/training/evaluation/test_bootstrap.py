@@ -11,6 +11,7 @@ from training.evaluation.bootstrap import (
     ece_biases,
     headline_draws,
     interval_of,
+    paired_intervals,
 )
 from training.evaluation.metrics import CORE, HEADLINE, compute, expected_calibration_error, vote_cross_entropy
 
@@ -37,6 +38,23 @@ def test_intervals_hold_the_metrics(sample):
     assert high - low == pytest.approx(2 * 1.96 * standard_error, rel=0.15)
     assert intervals == bootstrap_intervals(p, y, LABELS)
     assert intervals.vote_cross_entropy is None
+
+
+def test_paired_intervals_are_of_the_difference(sample):
+    """Models that err on the same images differ by less than their own intervals suggest."""
+    p, y = sample
+    other = softmax(np.log(p) + np.random.default_rng(3).normal(scale=0.2, size=p.shape), axis=1)
+    same, found = paired_intervals([p, p, other], y)
+    assert all(interval == (0, 0) for interval in same.values()) and list(found) == list(HEADLINE)
+    alone = bootstrap_intervals(p, y, LABELS)
+    values, first = compute(other, y, LABELS)[0], compute(p, y, LABELS)[0]
+    for name, (low, high) in found.items():
+        assert low < values[name] - first[name] < high, name
+        assert high - low < 0.7 * np.diff(getattr(alone, name))[0] or name == "ece"
+    losses = np.log(p[np.arange(400), y]) - np.log(other[np.arange(400), y])
+    low, high = found["nll"]
+    assert (low + high) / 2 == pytest.approx(losses.mean(), abs=0.2 * (high - low))
+    assert high - low == pytest.approx(2 * 1.96 * losses.std() / np.sqrt(400), rel=0.15)
 
 
 def test_means_have_their_standard_error(sample):

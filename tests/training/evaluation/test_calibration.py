@@ -1,14 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import softmax
 
+from training.card import render_card
 from training.data.labels import EMOTIONS
 from training.errors import MetricError
 from training.evaluation import calibration
 from training.evaluation.bootstrap import ece_biases
-from training.evaluation.calibration import Scaling, calibrate, fit_scaling, fit_temperature
+from training.evaluation.calibration import Scaling, calibrate, fit_scaling, fit_temperature, format_calibration
 from training.evaluation.metrics import vote_cross_entropy
+from training.reporting.report import Report
 
 WHERE = {"split": "validation", "head": "fer2013"}
 TEMPERATURE = np.array([2.5, 1.5, 2, 3, 2, 2.5, 1.8])
@@ -131,3 +135,45 @@ def test_the_loss_includes_the_penalty_on_the_biases(sample, monkeypatch):
     for name, direction in zip("scale scale scale bias bias bias".split(), np.eye(6), strict=True):
         rise = (seen["loss"](at + step * direction)[0] - seen["loss"](at - step * direction)[0]) / (2 * step)
         assert rise == pytest.approx(seen["loss"](at)[1] @ direction, abs=1e-5), name
+
+
+def test_method_with_the_lowest_cross_fitted_nll_is_used(sample):
+    logits, y, calibrated = sample
+    few, cases = slice(0, 60), {}
+    cases["vector"] = calibrate(logits, y, EMOTIONS, **WHERE)
+    cases["temperature"] = calibrate(calibrated[few] * 3, y[few], EMOTIONS, **WHERE)
+    cases["none"] = calibrate(calibrated[few], y[few], EMOTIONS, **WHERE)
+    for method, (scaling, found) in cases.items():
+        assert found.method == method
+        assert found.chosen.nll == min(metrics.nll for metrics in found.by_method.values())
+        assert scaling.temperature.tolist() == list(found.temperature.values())
+        assert scaling.bias.tolist() == list(found.bias.values())
+    scaling, found = cases["temperature"]
+    assert len(set(scaling.temperature)) == 1 and not scaling.bias.any()
+    assert found.after.nll > found.chosen.nll  # one for each class is worse on so few images
+    scaling, found = cases["none"]
+    assert scaling.is_identity and np.array_equal(scaling(calibrated), calibrated)
+    text = f"validation: none, of the lowest cross-fitted negative log-likelihood (none {found.before.nll:.4f}, one"
+    assert text in format_calibration(found)
+
+
+@pytest.mark.parametrize("model", ["fer2013", "ferplus"])
+def test_published_reports_keep_vector_scaling(root, model):
+    calibration = Report.load(root / "model_card" / model / "report.json").calibration
+    assert calibration.method == "vector" and calibration.chosen == calibration.after
+    assert calibration.after.nll == min(metrics.nll for metrics in calibration.by_method.values())
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("vector", "each class has a temperature and a bias, fitted on validation"),
+        ("temperature", "all classes share one temperature, fitted on validation"),
+        ("none", "None: neither one temperature nor vector scaling"),
+    ],
+)
+def test_card_names_the_method(root, method, words):
+    report = Report.load(root / "model_card" / "fer2013" / "report.json")
+    card = render_card(replace(report, calibration=replace(report.calibration, method=method)))
+    assert words in card and "cross-fitted: each random half" in card
+    assert ("selected and calibrated on" in card) == (method != "none")
