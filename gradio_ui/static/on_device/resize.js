@@ -234,13 +234,28 @@ function pillowSpans(input, output, resample) {
  * @returns {Pixels}
  */
 function nearest(image, width, height) {
+  const rows = nearestPlaces(image.height, height);
+  const columns = nearestPlaces(image.width, width);
   const out = new Uint8ClampedArray(4 * width * height).fill(255);
   for (let y = 0, to = 0; y < height; y++) {
-    const row = Math.floor(((y + 0.5) * image.height) / height);
     for (let x = 0; x < width; x++, to += 4) {
-      const from = 4 * (image.width * row + Math.floor(((x + 0.5) * image.width) / width));
+      const from = 4 * (image.width * rows[y] + columns[x]);
       out.set(image.data.subarray(from, from + 3), to);
     }
   }
   return { data: out, width, height };
+}
+
+/**
+ * @param {number} input pixels
+ * @param {number} output pixels
+ */
+function nearestPlaces(input, output) {
+  const step = input / output;
+  let place = step / 2;
+  return Array.from({ length: output }, () => {
+    const found = Math.floor(place);
+    place += step; // summed up as Pillow does, with its errors of rounding
+    return found;
+  });
 }
