@@ -6,7 +6,9 @@ import { assign } from "./assignment.js";
 /** @typedef {import("./types.js").TrackedFace} TrackedFace */
 /** @typedef {{box: number[], confidence: number, scores: number[]}} ScoredFace scores: a probability for each label */
 
-const LOST_SECONDS = 2; // a face that is out of sight for longer comes back as a new one
+const LOST_SECONDS = 2; // a face that observed frames lack for longer comes back as a new one
+const LONGEST_STEP = 1; // seconds; a longer time between two frames is a gap, in which nothing was observed
+const LARGEST_CHANGE = 2; // ratio of the sides of one face's boxes in two frames; beyond it they are two faces
 const HYSTERESIS = 0.1; // probability by which another label must lead before it replaces the shown one
 const INSTANT = 1e-6; // seconds
 const FRAME_RATE = 30; // nominal frames per second, the unit of the motion model
@@ -61,13 +63,20 @@ class Track {
   }
 }
 
-/** Ids that stay with each face from frame to frame, by ByteTrack (https://arxiv.org/abs/2110.06864). */
+/**
+ * Ids that stay with each face from frame to frame, by ByteTrack (https://arxiv.org/abs/2110.06864).
+ *
+ * Time counts as far as frames observe it: a longer step than `LONGEST_STEP` between two frames is a gap and counts as
+ * that. After a gap nothing is known of the motion, so a face is matched by the place and the size that it had before.
+ */
 export class FaceTracker {
   /** @type {Track[]} */
   #tracks = [];
+  #seconds = -Infinity; // of the last frame
+  #observed = 0; // seconds, of all steps
   /** @type {number | null} */
-  #seconds = null;
-  #last = 0; // id
+  #last = null; // observed seconds of the last step
+  #ids = 0; // given so far
 
   /**
    * Track the faces of the next frame.
@@ -76,36 +85,41 @@ export class FaceTracker {
    * @returns {number[]} an id for each, counted from 1
    */
   update(boxes, seconds) {
-    let ids = this.#step(boxes, seconds);
+    if (seconds - this.#seconds > LONGEST_STEP) for (const track of this.#tracks) track.velocity.fill(0);
+    this.#observed += Math.min(seconds - this.#seconds, LONGEST_STEP);
+    this.#seconds = seconds;
+    const ids = this.#step(boxes, this.#observed);
     // ByteTrack gives a face its id only when it sees it again, so a new face is passed to it twice.
-    if (ids.includes(0)) ids = this.#step(boxes, seconds + INSTANT);
-    return ids;
+    return ids.includes(0) ? this.#step(boxes, this.#observed + INSTANT) : ids;
   }
 
   /** Forget all faces; ids start at 1 again. */
   reset() {
     this.#tracks = [];
-    this.#seconds = null;
-    this.#last = 0;
+    this.#seconds = -Infinity;
+    this.#observed = 0;
+    this.#last = null;
+    this.#ids = 0;
   }
 
   /**
    * @param {number[][]} boxes
-   * @param {number} seconds
+   * @param {number} observed seconds
+   * @returns {number[]} an id for each, 0 for a face that is new
    */
-  #step(boxes, seconds) {
-    const elapsed = this.#seconds === null ? 1 / FRAME_RATE : seconds - this.#seconds;
-    this.#seconds = seconds;
+  #step(boxes, observed) {
+    const elapsed = this.#last === null ? 1 / FRAME_RATE : observed - this.#last;
+    this.#last = observed;
     for (const track of this.#tracks) track.predict(elapsed);
     this.#tracks = this.#tracks.filter((track) => track.missed <= LOST_SECONDS);
     const ids = boxes.map(() => 0);
-    const similarity = this.#tracks.map((track) => boxes.map((box) => distanceIoU(track.box, box)));
+    const similarity = this.#tracks.map((track) => boxes.map((box) => similarityOf(track.box, box)));
     const free = new Set(boxes.keys());
     for (const [row, column] of assign(similarity)) {
       if (similarity[row][column] < MIN_SIMILARITY) continue;
       const track = this.#tracks[row];
       track.update(boxes[column]);
-      track.id ||= ++this.#last;
+      track.id ||= ++this.#ids;
       ids[column] = track.id;
       free.delete(column);
     }
@@ -116,12 +130,14 @@ export class FaceTracker {
 }
 
 /**
- * Compute the DIoU of two boxes: intersection over union, less the distance of the centers in diagonals of the box
- * around both, squared (https://arxiv.org/abs/1911.08287).
+ * Compute the similarity of two boxes: their DIoU, -1 where the sizes differ. It is the intersection over union, less
+ * the distance of the centers in diagonals of the box around both, squared (https://arxiv.org/abs/1911.08287).
  * @param {number[]} a
  * @param {number[]} b
  */
-function distanceIoU(a, b) {
+function similarityOf(a, b) {
+  const side = (/** @type {number[]} */ [l, t, r, d]) => Math.sqrt(Math.max(r - l, 1) * Math.max(d - t, 1));
+  if (Math.abs(Math.log(side(a) / side(b))) > Math.log(LARGEST_CHANGE)) return -1;
   const area = (/** @type {number[]} */ [l, t, r, d]) => Math.max(r - l, 0) * Math.max(d - t, 0);
   const shared = area([Math.max(a[0], b[0]), Math.max(a[1], b[1]), Math.min(a[2], b[2]), Math.min(a[3], b[3])]);
   const union = area(a) + area(b) - shared;
