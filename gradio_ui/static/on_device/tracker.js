@@ -4,7 +4,9 @@
 import { assign } from "./assignment.js";
 
 /** @typedef {import("./types.js").TrackedFace} TrackedFace */
-/** @typedef {{box: number[], confidence: number, scores: number[]}} ScoredFace scores: a probability for each label */
+/** @typedef {{box: number[], confidence: number, scores?: number[]}} ScoredFace scores: a probability for each label,
+ *   or none where the face was not scored in this frame and keeps those it had */
+/** @typedef {{seconds: number, raw: number[], smooth: number[], label: number}} State of a face when last scored */
 
 const LOST_SECONDS = 2; // a face that observed frames lack for longer comes back as a new one
 const LONGEST_STEP = 1; // seconds; a longer time between two frames is a gap, in which nothing was observed
@@ -150,7 +152,7 @@ function similarityOf(a, b) {
 /** The apparent expressions of all faces of one viewer over time. */
 export class ExpressionSession {
   #tracker = new FaceTracker();
-  /** @type {Map<number, {seconds: number, scores: number[], label: number}>} */
+  /** @type {Map<number, State>} */
   #states = new Map();
 
   /** @param {string[]} labels in the model's order */
@@ -159,24 +161,47 @@ export class ExpressionSession {
   }
 
   /**
-   * Add the result of the next frame.
-   * @param {ScoredFace[]} faces
+   * Begin the next frame.
+   * @param {number[][]} boxes of its faces
    * @param {number} seconds the frame's time, later than that of the frame before
+   * @returns {number[]} an id for each, counted from 1
+   */
+  identify(boxes, seconds) {
+    for (const [id, state] of this.#states) if (seconds - state.seconds > LOST_SECONDS) this.#states.delete(id);
+    return this.#tracker.update(boxes, seconds);
+  }
+
+  /**
+   * Choose the faces to score in this frame: the new ones, and of the others those scored longest ago.
+   * @param {number[]} ids of `identify`
+   * @param {number} most how many, if no more than that are new
+   * @returns {number[]} their places in the list, in order
+   */
+  choose(ids, most) {
+    const scored = ids.map((id) => this.#states.get(id)?.seconds ?? -Infinity);
+    const places = [...ids.keys()].sort((a, b) => scored[a] - scored[b]);
+    return places.filter((place, rank) => rank < most || scored[place] === -Infinity).sort((a, b) => a - b);
+  }
+
+  /**
+   * End the frame.
+   * @param {ScoredFace[]} faces
+   * @param {number[]} ids of `identify`
+   * @param {number} seconds the frame's time
    * @param {number} smoothing seconds after which a changed expression is shown to 63 %; 0 shows every frame as it is
    * @returns {TrackedFace[]} in the same order
    */
-  update(faces, seconds, smoothing) {
-    const ids = this.#tracker.update(faces.map(({ box }) => box), seconds);
-    for (const [id, state] of this.#states) if (seconds - state.seconds > LOST_SECONDS) this.#states.delete(id);
+  follow(faces, ids, seconds, smoothing) {
     return faces.map(({ box, confidence, scores }, i) => {
-      const state = this.#follow(ids[i], scores, seconds, smoothing);
+      if (scores) this.#states.set(ids[i], this.#next(this.#states.get(ids[i]), scores, seconds, smoothing));
+      const state = /** @type {State} */ (this.#states.get(ids[i]));
       return {
         face: ids[i],
         box: box.map((place) => rounded(place, 1)),
         confidence: rounded(confidence, 4),
         label: this.labels[state.label],
-        probabilities: this.#named(state.scores),
-        raw: this.#named(scores),
+        probabilities: this.#named(state.smooth),
+        raw: this.#named(state.raw),
       };
     });
   }
@@ -188,24 +213,20 @@ export class ExpressionSession {
   }
 
   /**
-   * @param {number} face
+   * @param {State | undefined} last
    * @param {number[]} raw
    * @param {number} seconds
    * @param {number} smoothing
+   * @returns {State}
    */
-  #follow(face, raw, seconds, smoothing) {
-    const last = this.#states.get(face);
-    let [scores, label] = [raw, largest(raw)];
-    if (last && smoothing > 0) {
-      // Exponential in seconds: the same answer whatever the frame rate.
-      const weight = -Math.expm1(-(seconds - last.seconds) / smoothing);
-      scores = raw.map((score, i) => last.scores[i] + weight * (score - last.scores[i]));
-      label = largest(scores);
-      if (scores[label] - scores[last.label] <= HYSTERESIS) label = last.label;
-    }
-    const state = { seconds, scores, label };
-    this.#states.set(face, state);
-    return state;
+  #next(last, raw, seconds, smoothing) {
+    if (!last || smoothing === 0) return { seconds, raw, smooth: raw, label: largest(raw) };
+    // Exponential in seconds: the same answer whatever the frame rate.
+    const weight = -Math.expm1(-(seconds - last.seconds) / smoothing);
+    const smooth = raw.map((score, i) => last.smooth[i] + weight * (score - last.smooth[i]));
+    const best = largest(smooth);
+    const leads = smooth[best] - smooth[last.label] > HYSTERESIS;
+    return { seconds, raw, smooth, label: leads ? best : last.label };
   }
 
   /** @param {number[]} scores */

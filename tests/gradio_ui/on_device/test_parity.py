@@ -17,7 +17,7 @@ from gradio_ui.recognition.image_processor import ImageProcessor
 from gradio_ui.recognition.tracker import ExpressionSession
 from gradio_ui.recognition.types import Faces, Recognition
 from gradio_ui.webcam.viewers import as_dict
-from tests.support.device_page import DevicePage
+from tests.support.device_page import DevicePage, encode
 from tests.support.parity import compare, images, portrait
 
 pytestmark = pytest.mark.browser
@@ -78,8 +78,6 @@ def test_prepares_as_python(device: DevicePage, kind: str) -> None:
       const { data: values, dims } = new ImageProcessor(config).apply([{ ...image, data }]);
       return { values: Array.from(values), dims };
     }"""
-    from tests.support.device_page import encode
-
     made = device.page.evaluate(script, {"config": config, "image": encode(crop)})
     expected = ImageProcessor(config)([crop])
     assert tuple(made["dims"]) == expected.shape
@@ -134,8 +132,10 @@ def test_tracks_as_python(device: DevicePage, seed: int, smoothing: float) -> No
     script = """async ({ frames, labels, smoothing }) => {
       const { ExpressionSession } = await import("/on_device/tracker.js");
       const session = new ExpressionSession(labels);
-      return frames.map(({ seconds, boxes, scores }) =>
-        session.update(boxes.map((box, i) => ({ box, confidence: 0.9, scores: scores[i] })), seconds, smoothing));
+      return frames.map(({ seconds, boxes, scores }) => {
+        const faces = boxes.map((box, i) => ({ box, confidence: 0.9, scores: scores[i] }));
+        return session.follow(faces, session.identify(boxes, seconds), seconds, smoothing);
+      });
     }"""
     made = device.page.evaluate(script, {"frames": frames, "labels": labels, "smoothing": smoothing})
     session = ExpressionSession(labels, smoothing)
@@ -168,18 +168,22 @@ def test_follows_a_clip_as_python(device: DevicePage, python_engine: EmotionReco
     labels = python_engine.labels
     session = ExpressionSession(labels)
     device.page.evaluate("recognizer.reset()")
-    ids = set()
+    first: dict[int, float] = {}  # id -> when Python saw it first
     for number, image in enumerate(clip()):
-        expected = [as_dict(face, labels) for face in session.update(python_engine(image), number / 8)]
-        found = device.track(image, seconds=number / 8, smoothing=0.5)
-        assert found["labels"] == list(labels)
-        assert [face["face"] for face in expected] == [face["face"] for face in found["faces"]], number
-        for face, other in zip(expected, found["faces"], strict=True):
-            assert face["label"] == other["label"]
-            assert face["box"] == pytest.approx(other["box"], abs=1)
-            assert face["probabilities"] == pytest.approx(other["probabilities"], abs=0.01)
-        ids |= {face["face"] for face in expected}
-    assert len(ids) >= 3
+        seconds = number / 8
+        expected = {face.face: as_dict(face, labels) for face in session.update(python_engine(image), seconds)}
+        first = dict.fromkeys(expected, seconds) | first
+        answer = device.track(image, seconds=seconds, smoothing=0.5)
+        assert answer["labels"] == list(labels)
+        found = {face["face"]: face for face in answer["faces"]}
+        assert found.keys() <= expected.keys(), seconds
+        # All of the frame is searched every quarter of a second.
+        assert all(seconds - first[face] < 0.3 for face in expected.keys() - found.keys()), seconds
+        for face in found:
+            assert found[face]["label"] == expected[face]["label"]
+            assert found[face]["box"] == pytest.approx(expected[face]["box"], abs=1)
+            assert found[face]["raw"] == pytest.approx(expected[face]["raw"], abs=0.01)
+    assert len(first) == 3
 
 
 def test_late_frames_are_told(device: DevicePage) -> None:
