@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
+from gradio_ui.recognition import EmotionRecognizer
 from tests.support.browser import launch_chromium
-from tests.support.device_page import LOAD, DevicePage
+from tests.support.device_page import LOAD, PIXELS, DevicePage, encode
 from tests.support.device_server import ROOT, RUNTIME, device_server
-from tests.support.parity import portrait
+from tests.support.parity import compare, portrait
 
 pytestmark = pytest.mark.browser
 FACE = portrait(320, 240, (40, 0), 240)
@@ -158,7 +162,9 @@ def test_unreachable_cdn(open_page: OpenPage) -> None:
     assert reason == "network" and "cdn.jsdelivr.net cannot be reached" in message
 
 
-@pytest.mark.parametrize("file", ["model/onnx/model_quantized.onnx", "model/config.json", "runtime/ort.wasm.bundle.min.mjs"])
+@pytest.mark.parametrize(
+    "file", ["model/onnx/model_quantized.onnx", "model/config.json", "runtime/ort.wasm.bundle.min.mjs"]
+)
 def test_a_damaged_file(open_page: OpenPage, folders: tuple[Path, str], file: str) -> None:
     folder, url = folders
     data = bytearray((folder / file).read_bytes())
@@ -189,8 +195,55 @@ def test_another_network_as_the_detector(open_page: OpenPage) -> None:
     assert refused(open_page(), detector="model/config.json")[0] == "corrupt"
 
 
-def test_no_memory(address: str) -> None:
-    from playwright.sync_api import sync_playwright  # noqa: F401 - skips where it is missing
+@pytest.fixture
+def launch(browser: Any, address: str) -> Iterator[OpenPage]:
+    """Launch further Chromiums, with flags, and open a page in each."""
+    launched = []
 
-    pytest.skip("written below")
-    launch_chromium(None)
+    def launch_one(*flags: str) -> DevicePage:
+        launched.append(launch_chromium(SimpleNamespace(chromium=browser.browser_type), *flags))
+        page = launched[-1].new_page()
+        page.set_default_timeout(120_000)
+        page.goto(address)
+        return DevicePage(page)
+
+    yield launch_one
+    for one in launched:
+        one.close()
+
+
+def test_low_memory(launch: OpenPage) -> None:
+    reason, message = refused(launch("--js-flags=--wasm-max-mem-pages=300"))  # 20 MB
+    assert reason == "memory" and "Close other tabs" in message
+
+
+ENGINE_IN_THE_PAGE = """async () => {
+  const { Recognizer } = await import("/on_device/recognizer.js");
+  const places = Object.entries({ model: "model", detector: "yunet.onnx", runtime: "runtime" });
+  const options = Object.fromEntries(places.map(([name, path]) => [name, new URL(path, location).href]));
+  window.engine = await Recognizer.load({ ...options, backend: "webgpu" }, () => {});
+  window.engine.options.backend = "auto"; // which would not have taken this software adapter
+}"""
+
+
+@pytest.mark.slow
+def test_webgpu_and_its_loss(launch: OpenPage, python_engine: EmotionRecognizer) -> None:
+    page = launch("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--use-vulkan=swiftshader")
+    if page.page.evaluate("navigator.gpu?.requestAdapter().then((adapter) => !adapter)") is not False:
+        pytest.skip("this Chromium has no WebGPU")
+    assert page.load()["backend"] == "wasm"  # a software adapter is slower
+    loaded = page.load(backend="webgpu")
+    assert (loaded["backend"], loaded["precision"]) == ("webgpu", "float32")
+    difference = compare(python_engine(FACE), page.recognize(FACE))
+    assert difference.labels == 1 and difference.pixels <= 0.05 and difference.probability <= 0.01
+    page.page.evaluate(ENGINE_IN_THE_PAGE)
+
+    for process in psutil.Process().children(recursive=True):
+        if "--type=gpu-process" in process.cmdline():
+            process.kill()
+    see = f"({PIXELS})({json.dumps(encode(FACE))})"
+    asked = f"recognizer.recognize({see}).then(() => '', ({{ reason, message }}) => [reason, message])"
+    reason, message = page.page.evaluate(asked)
+    assert reason == "gpu_lost" and "graphics processor" in message
+    survived = page.page.evaluate(f"engine.recognize({see}, {{}}).then(({{ faces }}) => [faces.length, engine.state])")
+    assert survived == [1, loaded | {"backend": "wasm", "precision": "int8"}]

