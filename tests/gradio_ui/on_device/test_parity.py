@@ -56,7 +56,7 @@ def test_crops_as_python(device: DevicePage, box: list[float], tilt: float | Non
     points = None if tilt is None else [*eyes, [220, 125], [202, 143], [239, 144]]
     landmarks = None if points is None else np.array(points, np.float32)
     expected = crop_face(PHOTO, np.array(box, np.float32), landmarks, -0.05)
-    assert off_by(device.call("crop", "cropFace", PHOTO, box, points, -0.05), expected) <= 3
+    assert off_by(device.call("crop", "cropFace", PHOTO, box, points, -0.05), expected) <= 1
 
 
 PROCESSORS = {
