@@ -165,7 +165,7 @@ export class Recognizer {
   }
 
   /**
-   * Do something; where the graphics processor is lost meanwhile, go on without it.
+   * Do something; where the graphics processor is lost meanwhile, go on with WebAssembly.
    * @template T
    * @param {() => Promise<T>} work
    * @returns {Promise<T>}
@@ -174,8 +174,7 @@ export class Recognizer {
     try {
       return await work();
     } catch (error) {
-      const lost = error instanceof DeviceError && error.reason === "gpu_lost";
-      if (!lost || (this.options.backend ?? "auto") !== "auto") throw error;
+      if (!(error instanceof DeviceError) || error.reason !== "gpu_lost") throw error;
       await this.#open("wasm", new Progress(() => {}));
       return work();
     }

@@ -60,7 +60,8 @@
  * @property {string | URL} [runtime] folder with onnxruntime-web's dist files; by default the pinned version on the
  *   public CDN. Either way they are verified against the hashes of that version
  * @property {Precision | "auto"} [precision] by default int8 with WebAssembly where the model has it, otherwise float32
- * @property {Backend | "auto"} [backend] by default WebGPU where the browser has it, otherwise WebAssembly
+ * @property {Backend | "auto"} [backend] by default WebGPU where the browser has it, otherwise WebAssembly, with which the
+ *   engine also goes on where the graphics processor is lost
  * @property {Record<string, string>} [checksums] path in the model folder, or "detector" -> SHA-256 in hexadecimal
  * @property {OnProgress} [onProgress] called with the bytes of all files so far and the file that they are of
  */

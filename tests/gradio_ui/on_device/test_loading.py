@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from gradio_ui.recognition import EmotionRecognizer
 from tests.support.browser import launch_chromium
-from tests.support.device_page import LOAD, PIXELS, DevicePage, encode
+from tests.support.device_page import LOAD, DevicePage
 from tests.support.device_server import ROOT, RUNTIME, device_server
 from tests.support.parity import compare, portrait
 
@@ -217,15 +216,6 @@ def test_low_memory(launch: OpenPage) -> None:
     assert reason == "memory" and "Close other tabs" in message
 
 
-ENGINE_IN_THE_PAGE = """async () => {
-  const { Recognizer } = await import("/on_device/recognizer.js");
-  const places = Object.entries({ model: "model", detector: "yunet.onnx", runtime: "runtime" });
-  const options = Object.fromEntries(places.map(([name, path]) => [name, new URL(path, location).href]));
-  window.engine = await Recognizer.load({ ...options, backend: "webgpu" }, () => {});
-  window.engine.options.backend = "auto"; // which would not have taken this software adapter
-}"""
-
-
 @pytest.mark.slow
 def test_webgpu_and_its_loss(launch: OpenPage, python_engine: EmotionRecognizer) -> None:
     page = launch("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--use-vulkan=swiftshader")
@@ -236,14 +226,10 @@ def test_webgpu_and_its_loss(launch: OpenPage, python_engine: EmotionRecognizer)
     assert (loaded["backend"], loaded["precision"]) == ("webgpu", "float32")
     difference = compare(python_engine(FACE), page.recognize(FACE))
     assert difference.labels == 1 and difference.pixels <= 0.05 and difference.probability <= 0.01
-    page.page.evaluate(ENGINE_IN_THE_PAGE)
 
     for process in psutil.Process().children(recursive=True):
-        if "--type=gpu-process" in process.cmdline():
+        if {"--type=gpu-process", "--use-webgpu-adapter=swiftshader"} <= {*process.cmdline()}:  # not the other one
             process.kill()
-    see = f"({PIXELS})({json.dumps(encode(FACE))})"
-    asked = f"recognizer.recognize({see}).then(() => '', ({{ reason, message }}) => [reason, message])"
-    reason, message = page.page.evaluate(asked)
-    assert reason == "gpu_lost" and "graphics processor" in message
-    survived = page.page.evaluate(f"engine.recognize({see}, {{}}).then(({{ faces }}) => [faces.length, engine.state])")
-    assert survived == [1, loaded | {"backend": "wasm", "precision": "int8"}]
+    page.page.wait_for_timeout(500)  # until the browser has noticed
+    assert compare(python_engine(FACE), page.recognize(FACE)).labels == 1
+    assert page.page.evaluate("[recognizer.backend, recognizer.precision]") == ["wasm", "int8"]
