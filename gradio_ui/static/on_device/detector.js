@@ -50,7 +50,7 @@ export class Detector {
     }
     this.#runtime = runtime;
     this.#session = await runtime.open(model, "The face detector");
-    await this.detect({ data: new Uint8ClampedArray(4 * 320 * 240), width: 320, height: 240 });
+    await this.detect({ data: new Uint8ClampedArray(4 * 160 * 160), width: 160, height: 160 });
   }
 
   /**
