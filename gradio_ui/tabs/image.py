@@ -188,7 +188,7 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
         result=gr.State(EMPTY),  # as_result() of this session's picture
     )
     gr.on(
-        [image.change, whole.change, threshold.release, model.change],
+        [image.change, whole.change, threshold.change, model.change],
         handlers.show,
         inputs=[image, whole, threshold, model],
         outputs=list(view),
