@@ -62,7 +62,7 @@ def test_a_model_and_file_names_cannot_plant_one(tmp_path: Path, portrait: np.nd
     monkeypatch.chdir(images)
     Image.fromarray(portrait).save("=cmd.png")
     shutil.copy("=cmd.png", "-5")
-    make_clip(Path("@talk.mp4"), [0.0, 0.04], sound=False, image=portrait[:400, :400])
+    make_clip(Path("@talk.mp4"), [0.0, 0.04], sound=False, frame=portrait[:400, :400])
     out = tmp_path / "out.csv"
     assert main(["--model", str(model), "--out", str(out), "--", "=cmd.png", "-5", "@talk.mp4"]) == 0
     with out.open(newline="", encoding="utf-8") as file:

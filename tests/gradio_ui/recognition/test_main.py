@@ -81,7 +81,7 @@ def test_a_bad_file_has_a_row_and_stops_nothing(
 def test_a_video_has_a_row_per_face_and_moment(
     run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], portrait: np.ndarray
 ) -> None:
-    clip = make_clip(tmp_path / "clip.mp4", [i / 25 for i in range(10)], sound=False, image=portrait[:400, :400])
+    clip = make_clip(tmp_path / "clip.mp4", [i / 25 for i in range(10)], sound=False, frame=portrait[:400, :400])
     cut = make_clip(tmp_path / "cut.mkv", [i / 25 for i in range(100)])
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     out = tmp_path / "out.csv"
