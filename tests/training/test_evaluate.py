@@ -217,10 +217,10 @@ def test_errors_say_what_came(loaded, folder, tiny_csv, tmp_path):
     with pytest.raises(EvaluationError, match="one of train, validation, test, got 'dev'"):
         evaluate_model(*loaded, data, split="dev")
     config = json.loads((folder / "config.json").read_text())
-    config["id2label"]["0"] = "LABEL_0"
+    config["id2label"] = {index: f"LABEL_{index}" for index in config["id2label"]}
     shutil.copytree(folder, tmp_path / "foreign")
     (tmp_path / "foreign" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(SystemExit, match=r"foreign: id2label in its config\.json: unknown label name 'LABEL_0'"):
+    with pytest.raises(SystemExit, match=r"foreign: expected expressions such as happy .*, got LABEL_0, LABEL_1"):
         main([str(tmp_path / "foreign"), "--dataset", str(tiny_csv)])
     with pytest.raises(SystemExit, match=r"error: .*nowhere"):
         main([str(tmp_path / "nowhere"), "--dataset", str(tiny_csv)])

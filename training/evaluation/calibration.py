@@ -17,6 +17,7 @@ from training.evaluation.metrics import compute, vote_cross_entropy
 from training.evaluation.results import Calibration, CalibrationMethod, CalibrationMetrics
 
 METRICS = ("accuracy", "balanced_accuracy", "nll", "brier", "ece")
+LOG_LIMITS = (-3.0, 3.0)  # of the logarithm of a scale, so of a temperature from 0.05 to 20
 L2_PENALTY = 1e-3  # nats: shrinks the scaling of a class with few images towards that of the others
 CROSS_FIT_REPEATS = 5  # random halvings, averaged, so that no single one decides a metric
 METHODS: dict[CalibrationMethod, str] = {
@@ -75,7 +76,8 @@ def fit_scaling(logits: np.ndarray, references: np.ndarray) -> Scaling:
         )
         return value, np.concatenate(slopes)
 
-    found = minimize(loss, np.zeros(2 * classes), jac=True, method="L-BFGS-B").x
+    bounds = [LOG_LIMITS] * classes + [(None, None)] * classes  # a few images may be fitted by ever larger scales
+    found = minimize(loss, np.zeros(2 * classes), jac=True, method="L-BFGS-B", bounds=bounds).x
     return Scaling(np.exp(-found[:classes]), found[classes:])
 
 
@@ -86,7 +88,7 @@ def fit_temperature(logits: np.ndarray, references: np.ndarray) -> Scaling:
     def loss(log_temperature: float) -> float:
         return -log_softmax(logits / np.exp(log_temperature), axis=1)[rows, references].mean()
 
-    temperature = np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x)
+    temperature = np.exp(minimize_scalar(loss, bounds=LOG_LIMITS, method="bounded").x)
     return Scaling(np.full(logits.shape[1], temperature), np.zeros(logits.shape[1]))
 
 

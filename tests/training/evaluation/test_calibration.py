@@ -177,3 +177,12 @@ def test_card_names_the_method(root, method, words):
     card = render_card(replace(report, calibration=replace(report.calibration, method=method)))
     assert words in card and "cross-fitted: each random half" in card
     assert ("selected and calibrated on" in card) == (method != "none")
+
+
+def test_a_handful_of_images_is_fitted_without_overflow() -> None:
+    """Logits that separate three images per class would be fitted by ever larger scales."""
+    references = np.arange(12) % 4
+    logits = np.eye(4)[references] * 1e-3
+    scaling = fit_scaling(logits, references)
+    assert np.isfinite(scaling.temperature).all() and (scaling.temperature > 0.04).all()
+    assert np.isfinite(scaling.bias).all()
