@@ -1,4 +1,4 @@
-// Body of the function that gr.HTML runs when the webcam tab is shown, after timeline.js, recorder.js and view.js:
+// Body of the function that gr.HTML runs when the webcam tab is shown, after timeline.js, recorder.js, labels.js and view.js:
 // (element, trigger, props, server, upload, watch). Each result is also dispatched as a "fer-result" event, for
 // benchmarks.
 // A `session` is one camera stream from start to stop; an answer that comes after its session has ended is ignored.
@@ -7,7 +7,7 @@ const find = (selector) => root.querySelector(selector);
 const video = find("video"), overlay = find(".fer-stage canvas"), mirror = find("[type=checkbox]");
 const cameras = find("[data-pick=camera]"), resolution = find("[data-pick=height]");
 const chart = find(".fer-bars"), hint = find("[data-read=hint]"), title = find(".fer-title");
-const smoothing = find("[data-pick=smoothing]");
+const smoothing = find("[data-pick=smoothing]"), threshold = find("[data-pick=threshold]");
 const LONG_SIDE = 480; // pixels of the frame that is sent, and recorded; faces are classified at 48, so more would only cost speed
 const QUALITY = 0.8;
 const RETRY_MS = 1000;
@@ -15,7 +15,7 @@ const PANEL_MS = 100; // between two updates of the bars and numbers, each of wh
 const IN_FLIGHT = 2; // frames: one is on its way while the server works on the other
 const LARGER = 1.3; // times the area of the face whose bars are shown, before another one's are
 const colorsOf = (label) => props.colors[label] ?? props.other_color; // of the bar and of the text on it
-const timeline = new Timeline(find(".fer-lanes"), find("[data-read=session]"), (label) => colorsOf(label)[0]);
+const timeline = new Timeline(find(".fer-lanes"), find("[data-read=session]"), (label) => colorsOf(label)[0], (label) => colorsOf(label)[1]);
 const recorder = new Recorder(server, showRecording);
 let table = new Table();
 let session = null;
@@ -109,7 +109,8 @@ async function ask(mine, taken) {
   mine.sent = taken;
   const [seconds, recording] = [taken / 1000, recorder.current];
   const answer = await server.recognize_frame({
-    image: frame.url, start: startNumber, seconds, smoothing: Number(smoothing.value), recording, model: props.model,
+    image: frame.url, start: startNumber, seconds, smoothing: Number(smoothing.value),
+    threshold: Number(threshold.value), recording, model: props.model,
   });
   mine.flying -= 1;
   if (session !== mine) return;
@@ -121,6 +122,7 @@ async function ask(mine, taken) {
   mine.serverMs = answer.server_ms;
   if (answer.late || taken < mine.drawn) return;
   mine.drawn = taken;
+  for (const face of answer.faces) Object.assign(face, verdict(face.label, face.probabilities, Number(threshold.value)));
   faces = { list: answer.faces, width: frame.width, height: frame.height };
   draw();
   const delay = performance.now() - taken;
@@ -222,7 +224,7 @@ const actions = {
     timeline.clear();
     table = new Table();
     startNumber = performance.now();
-    followed = null;
+    followed = chosen = null;
     enableSaving();
     start();
   },
@@ -242,6 +244,9 @@ mirror.addEventListener("change", showMirror);
 smoothing.addEventListener("input", () => {
   const seconds = Number(smoothing.value);
   smoothing.ariaValueText = smoothing.nextElementSibling.textContent = seconds ? `${seconds.toFixed(1)} s` : "off";
+});
+threshold.addEventListener("input", () => {
+  threshold.ariaValueText = threshold.nextElementSibling.textContent = `${Math.round(100 * threshold.value)}%`;
 });
 for (const pick of [cameras, resolution]) pick.addEventListener("change", () => session && start());
 watch("model", () => session && actions.start()); // its labels may be others

@@ -28,7 +28,7 @@ from gradio_ui.webcam.frames import LiveFrame, PartRequest
 from gradio_ui.webcam.recording import BusyError, Recordings
 from gradio_ui.webcam.viewers import MAX_VIEWERS, Viewer, Viewers, lost
 
-SCRIPTS = ("timeline.js", "recorder.js", "view.js", "webcam.js")  # together the body of one function
+SCRIPTS = ("timeline.js", "recorder.js", "labels.js", "view.js", "webcam.js")  # together the body of one function
 MAX_WAITING = 2 * MAX_VIEWERS  # frames that wait for their turn; a page sends two at a time
 
 
