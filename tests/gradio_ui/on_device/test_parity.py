@@ -56,7 +56,8 @@ def test_crops_as_python(device: DevicePage, box: list[float], tilt: float | Non
     points = None if tilt is None else [*eyes, [220, 125], [202, 143], [239, 144]]
     landmarks = None if points is None else np.array(points, np.float32)
     expected = crop_face(PHOTO, np.array(box, np.float32), landmarks, -0.05)
-    assert off_by(device.call("crop", "cropFace", PHOTO, box, points, -0.05), expected) <= 1
+    found = device.call("crop", "cropFace", PHOTO, box, points, -0.05)
+    assert off_by(found, expected) <= 2 and (found != expected).mean() < 1e-3
 
 
 PROCESSORS = {
@@ -138,18 +139,19 @@ def test_tracks_as_python(device: DevicePage, seed: int, smoothing: float) -> No
       const session = new ExpressionSession(labels);
       return frames.map(({ seconds, boxes, scores }) => {
         const faces = boxes.map((box, i) => ({ box, confidence: 0.9, scores: scores[i] }));
-        return session.follow(faces, session.identify(boxes, seconds), seconds, smoothing);
+        return session.follow(faces, session.identify(boxes, seconds), seconds, { smoothing, threshold: 0.5 });
       });
     }"""
     made = device.page.evaluate(script, {"frames": frames, "labels": labels, "smoothing": smoothing})
-    session = ExpressionSession(labels, smoothing)
+    session = ExpressionSession(labels, smoothing, 0.5)
     for frame, found in zip(frames, made, strict=True):
         n = len(frame["boxes"])
         faces = Faces(np.array(frame["boxes"], np.float32).reshape(n, 4), np.full(n, 0.9, np.float32))
         scores = np.array(frame["scores"], np.float32).reshape(n, 3)
         expected = session.update(Recognition(faces, scores, labels, (640, 480)), frame["seconds"])
         for face, other in zip((as_dict(face, labels) for face in expected), found, strict=True):
-            assert (face["face"], face["label"]) == (other["face"], other["label"])
+            for told in ("face", "label", "unclear", "shown"):
+                assert face[told] == other[told]
             assert list(face) == list(other) and face["box"] == pytest.approx(other["box"], abs=0.101)
             for kind in ("probabilities", "raw"):
                 assert face[kind] == pytest.approx(other[kind], abs=2e-5)
