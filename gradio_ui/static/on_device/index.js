@@ -103,7 +103,7 @@ export class EmotionRecognizer {
   }
 
   /**
-   * Recognize and follow the faces of the next frame of a live video. While a frame is worked on one other may wait; a
+   * Recognize and follow the faces of the next frame of a live video, which is shrunk as for the server. While a frame is worked on one other may wait; a
    * frame whose place a newer one takes is late.
    * @param {ImageSource} frame an ImageBitmap or VideoFrame is handed over, and closed afterwards
    * @param {{seconds: number, smoothing?: number, threshold?: number}} options seconds: when the frame was shown, on

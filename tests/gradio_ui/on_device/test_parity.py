@@ -196,6 +196,13 @@ def test_follows_a_clip_as_python(device: DevicePage, python_engine: EmotionReco
     assert np.quantile(off, 0.95) <= 1 and np.median(off) <= 0.1 and max(off) < 10
 
 
+def test_boxes_of_large_frames_are_theirs(device: DevicePage) -> None:
+    image = portrait(1280, 720, (300, 0), 700)
+    device.page.evaluate("recognizer.reset()")
+    expected = device.recognize(image)["faces"][0]["box"]
+    assert device.track(image, seconds=0, smoothing=0)["faces"][0]["box"] == pytest.approx(expected, abs=15)
+
+
 def test_late_frames_are_told(device: DevicePage) -> None:
     device.page.evaluate("recognizer.reset()")
     image = portrait(320, 240, (40, 0), 240)
