@@ -3,9 +3,8 @@
     python -m tests.benchmarks.on_device --seconds 300 [--record]
     python -m tests.benchmarks.on_device --parity --dataset fer2013.csv [--images 200]
 
-Headless Chromium, whose fake camera plays one face and then six at 640x480, tracks every frame that it has time for,
-shrunk to a long side of 480 as in the server's mode. The delay is the time from the moment a frame is shown to the
-moment its result is there to be drawn.
+Headless Chromium, whose fake camera plays one face and then six at 640x480, tracks every frame that it has time for.
+The delay is the time from the moment a frame is shown to the moment its result is there to be drawn.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from tests.support.parity import compare, group
 
 WARM_UP = 5  # seconds
 TARGETS = {1: 25, 6: 15}  # faces -> results/s
-LIVE = """async ({ seconds, long }) => {
+LIVE = """async (seconds) => {
   const video = document.body.appendChild(Object.assign(document.createElement("video"), { muted: true }));
   video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
   await video.play();
@@ -40,15 +39,13 @@ LIVE = """async ({ seconds, long }) => {
   let [busy, done] = [false, false];
   const paint = (now) => { painted.push(now); if (!done) requestAnimationFrame(paint); };
   requestAnimationFrame(paint);
-  const resizeWidth = Math.round(long * Math.min(1, video.videoWidth / video.videoHeight));
   const see = async () => {
     if (done) return;
     video.requestVideoFrameCallback(see);
     if (busy) return;
     busy = true;
     const taken = performance.now();
-    const bitmap = await createImageBitmap(video, { resizeWidth, resizeQuality: "medium" });
-    const answer = await recognizer.track(bitmap, { seconds: taken / 1000 });
+    const answer = await recognizer.track(video, { seconds: taken / 1000 });
     busy = false;
     if (answer.late) return;
     const context = canvas.getContext("2d");
@@ -89,7 +86,7 @@ def renderers() -> tuple[float, float]:
     return seconds, megabytes
 
 
-def measure(clip: Path, seconds: float, long: int, options: dict[str, Any]) -> dict[str, Any]:
+def measure(clip: Path, seconds: float, options: dict[str, Any]) -> dict[str, Any]:
     """Track the clip for a while; times in ms."""
     flags = ("--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={clip}")
     with sync_playwright() as playwright, device_server(isolated=options.pop("isolated")) as url:
@@ -107,9 +104,9 @@ def measure(clip: Path, seconds: float, long: int, options: dict[str, Any]) -> d
         device.load(**options)
         second, worked = time.monotonic() - start, renderers()[0] - worked
         megabytes = page.evaluate("window.progress.at(-1).loaded") / 1e6
-        page.evaluate(LIVE, {"seconds": WARM_UP, "long": long})
+        page.evaluate(LIVE, WARM_UP)
         before = renderers()
-        live = page.evaluate(LIVE, {"seconds": seconds, "long": long})
+        live = page.evaluate(LIVE, seconds)
         after = renderers()
         browser.close()
     results, painted = live["results"], live["painted"]
@@ -139,7 +136,7 @@ def speed(options: argparse.Namespace) -> None:
         for faces, write in ((1, write_clip), (6, write_group)):
             clip = write(Path(folder) / f"{faces}.mjpeg")
             choice = {"backend": options.backend, "precision": options.precision, "isolated": options.isolated}
-            figures = measure(clip, options.seconds, options.long_side, choice)
+            figures = measure(clip, options.seconds, choice)
             content[f"faces_{faces}"] = figures
             print(
                 f"{faces} face(s), target {TARGETS[faces]} results/s:",
@@ -195,7 +192,6 @@ def main() -> None:
     parser.add_argument("--backend", choices=["auto", "webgpu", "wasm"], default="auto")
     parser.add_argument("--precision", choices=["auto", "float32", "int8"], default="auto")
     parser.add_argument("--isolated", action="store_true", help="with the headers that allow WebAssembly's threads")
-    parser.add_argument("--long_side", type=int, default=480, help="pixels of the frames that are tracked")
     parser.add_argument("--record", action="store_true", help="keep the results in results.json")
     parser.add_argument("--parity", action="store_true", help="compare with Python instead")
     parser.add_argument("--dataset", help="for --parity: CSV, folder or Hub id with a validation split")

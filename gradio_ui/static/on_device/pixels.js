@@ -1,6 +1,7 @@
 // Anything a canvas can draw -> its pixels, on white where it is transparent.
 
 import { DeviceError } from "./errors.js";
+import { shrinkByArea } from "./resize.js";
 
 const MAX_PIXELS = 50_000_000;
 
@@ -10,27 +11,31 @@ let canvas = null;
 /**
  * Read an image's pixels; an ImageBitmap or VideoFrame is closed.
  * @param {ImageBitmap | VideoFrame | ImageData} image
- * @returns {import("./types.js").Pixels}
+ * @param {number} [longSide] pixels to which a larger image is shrunk
+ * @returns {import("./types.js").Pixels & {scale: number}} scale: pixels of the image to one of these
  * @throws {DeviceError} it is empty or too large
  */
-export function readPixels(image) {
-  if (image instanceof ImageData) {
-    check(image.width, image.height);
-    return { data: onWhite(image.data), width: image.width, height: image.height };
-  }
-  const [width, height] =
-    image instanceof ImageBitmap ? [image.width, image.height] : [image.displayWidth, image.displayHeight];
+export function readPixels(image, longSide = Infinity) {
+  const isFrame = !(image instanceof ImageData || image instanceof ImageBitmap);
+  const [fullWidth, fullHeight] = isFrame ? [image.displayWidth, image.displayHeight] : [image.width, image.height];
   try {
-    check(width, height);
+    check(fullWidth, fullHeight);
+    const scale = Math.max(1, Math.max(fullWidth, fullHeight) / longSide);
+    const [width, height] = [fullWidth, fullHeight].map((side) => Math.max(1, Math.round(side / scale)));
+    if (image instanceof ImageData) {
+      const pixels = { data: onWhite(image.data), width: fullWidth, height: fullHeight };
+      return { ...(scale > 1 ? shrinkByArea(pixels, width, height) : pixels), scale };
+    }
     canvas ??= new OffscreenCanvas(width, height);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+    context.imageSmoothingQuality = "medium";
     context.fillStyle = "white";
     context.fillRect(0, 0, width, height);
     context.drawImage(image, 0, 0, width, height);
-    return context.getImageData(0, 0, width, height);
+    return { data: context.getImageData(0, 0, width, height).data, width, height, scale };
   } finally {
-    image.close();
+    if (!(image instanceof ImageData)) image.close();
   }
 }
 

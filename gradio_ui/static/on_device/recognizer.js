@@ -99,10 +99,11 @@ export class Recognizer {
   /**
    * Recognize and follow the faces of the next frame of a live video.
    * @param {Pixels} frame
-   * @param {{seconds: number, smoothing: number}} options
+   * @param {{seconds: number, smoothing: number, threshold: number, scale: number}} options scale: of the boxes that
+   *   are told, to those of the frame
    * @returns {Promise<import("./types.js").Tracked>}
    */
-  async track(frame, { seconds, smoothing }) {
+  async track(frame, { seconds, smoothing, threshold, scale }) {
     if (!(seconds > this.#seconds)) return { late: true };
     this.#seconds = seconds;
     const found = await this.#survive(() => this.#look(frame, seconds));
@@ -113,7 +114,9 @@ export class Recognizer {
     const scores = await this.#survive(() => this.classifier.classify(crops));
     if (chosen.length) this.#faceMs = (performance.now() - start) / chosen.length;
     const faces = found.map(({ box, confidence }, place) => ({ box, confidence, scores: scores[chosen.indexOf(place)] }));
-    return { faces: this.session.follow(faces, ids, seconds, smoothing), labels: this.classifier.labels };
+    const followed = this.session.follow(faces, ids, seconds, { smoothing, threshold });
+    for (const face of followed) face.box = face.box.map((place) => Number((place * scale).toFixed(1)));
+    return { faces: followed, labels: this.classifier.labels };
   }
 
   /** Forget the faces followed so far; ids start at 1 again. */

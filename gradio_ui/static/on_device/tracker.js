@@ -2,6 +2,7 @@
 // The rules and their reasons are those of gradio_ui/recognition/tracker.py, and so are the ids.
 
 import { assign } from "./assignment.js";
+import { readingOrder, verdict } from "./doubt.js";
 
 /** @typedef {import("./types.js").TrackedFace} TrackedFace */
 /** @typedef {{box: number[], confidence: number, scores?: number[]}} ScoredFace scores: a probability for each label,
@@ -84,15 +85,18 @@ export class FaceTracker {
    * Track the faces of the next frame.
    * @param {number[][]} boxes
    * @param {number} seconds the frame's time, later than that of the frame before
-   * @returns {number[]} an id for each, counted from 1
+   * @returns {number[]} an id for each, counted from 1; new faces of one frame get theirs in reading order
    */
   update(boxes, seconds) {
     if (seconds - this.#seconds > LONGEST_STEP) for (const track of this.#tracks) track.velocity.fill(0);
     this.#observed += Math.min(seconds - this.#seconds, LONGEST_STEP);
     this.#seconds = seconds;
-    const ids = this.#step(boxes, this.#observed);
+    const order = readingOrder(boxes);
+    const sorted = order.map((place) => boxes[place]);
+    let ids = this.#step(sorted, this.#observed);
     // ByteTrack gives a face its id only when it sees it again, so a new face is passed to it twice.
-    return ids.includes(0) ? this.#step(boxes, this.#observed + INSTANT) : ids;
+    if (ids.includes(0)) ids = this.#step(sorted, this.#observed + INSTANT);
+    return boxes.map((_, place) => ids[order.indexOf(place)]);
   }
 
   /** Forget all faces; ids start at 1 again. */
@@ -188,10 +192,11 @@ export class ExpressionSession {
    * @param {ScoredFace[]} faces
    * @param {number[]} ids of `identify`
    * @param {number} seconds the frame's time
-   * @param {number} smoothing seconds after which a changed expression is shown to 63 %; 0 shows every frame as it is
+   * @param {{smoothing: number, threshold: number}} options smoothing: seconds after which a changed expression is
+   *   shown to 63 %; 0 shows every frame as it is. threshold: probability below which a label is unclear
    * @returns {TrackedFace[]} in the same order
    */
-  follow(faces, ids, seconds, smoothing) {
+  follow(faces, ids, seconds, { smoothing, threshold }) {
     return faces.map(({ box, confidence, scores }, i) => {
       if (scores) this.#states.set(ids[i], this.#next(this.#states.get(ids[i]), scores, seconds, smoothing));
       const state = /** @type {State} */ (this.#states.get(ids[i]));
@@ -200,6 +205,7 @@ export class ExpressionSession {
         box: box.map((place) => rounded(place, 1)),
         confidence: rounded(confidence, 4),
         label: this.labels[state.label],
+        ...verdict(state.label, state.smooth, this.labels, threshold),
         probabilities: this.#named(state.smooth),
         raw: this.#named(state.raw),
       };

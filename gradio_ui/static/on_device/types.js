@@ -37,7 +37,9 @@
  * @property {number} face the stable id, counted from 1
  * @property {number[]} box left, top, right, bottom in pixels of the frame, rounded to 0.1
  * @property {number} confidence the detector's, 0-1
- * @property {string} label the one to show; another must lead clearly before it changes
+ * @property {string} label the most probable one; another must lead clearly before it changes
+ * @property {boolean} unclear whether the label's probability is below the threshold
+ * @property {string} shown the label, or the two most probable ones as "happy or fear" where it is unclear
  * @property {Record<string, number>} probabilities smoothed, by label
  * @property {Record<string, number>} raw of this frame alone, by label
  */

@@ -4,6 +4,8 @@ import { DeviceError, toDeviceError } from "./errors.js";
 import { readPixels } from "./pixels.js";
 import { Recognizer } from "./recognizer.js";
 
+const LIVE_SIDE = 480; // pixels of a live frame, as the server gets it; faces are classified at 48
+
 /** @type {Recognizer | null} */
 let recognizer = null;
 let state = "";
@@ -20,7 +22,10 @@ const methods = {
     const found = await loaded().recognize(readPixels(image), options);
     return { ...found, milliseconds: performance.now() - start };
   },
-  track: async (frame, options) => loaded().track(readPixels(frame), options),
+  async track(frame, options) {
+    const pixels = readPixels(frame, LIVE_SIDE);
+    return loaded().track(pixels, { ...options, scale: pixels.scale });
+  },
   reset: async () => loaded().reset(),
 };
 

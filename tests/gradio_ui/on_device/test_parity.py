@@ -56,7 +56,8 @@ def test_crops_as_python(device: DevicePage, box: list[float], tilt: float | Non
     points = None if tilt is None else [*eyes, [220, 125], [202, 143], [239, 144]]
     landmarks = None if points is None else np.array(points, np.float32)
     expected = crop_face(PHOTO, np.array(box, np.float32), landmarks, -0.05)
-    assert off_by(device.call("crop", "cropFace", PHOTO, box, points, -0.05), expected) <= 1
+    found = device.call("crop", "cropFace", PHOTO, box, points, -0.05)
+    assert off_by(found, expected) <= 2 and (found != expected).mean() < 1e-3
 
 
 PROCESSORS = {
@@ -138,18 +139,19 @@ def test_tracks_as_python(device: DevicePage, seed: int, smoothing: float) -> No
       const session = new ExpressionSession(labels);
       return frames.map(({ seconds, boxes, scores }) => {
         const faces = boxes.map((box, i) => ({ box, confidence: 0.9, scores: scores[i] }));
-        return session.follow(faces, session.identify(boxes, seconds), seconds, smoothing);
+        return session.follow(faces, session.identify(boxes, seconds), seconds, { smoothing, threshold: 0.5 });
       });
     }"""
     made = device.page.evaluate(script, {"frames": frames, "labels": labels, "smoothing": smoothing})
-    session = ExpressionSession(labels, smoothing)
+    session = ExpressionSession(labels, smoothing, 0.5)
     for frame, found in zip(frames, made, strict=True):
         n = len(frame["boxes"])
         faces = Faces(np.array(frame["boxes"], np.float32).reshape(n, 4), np.full(n, 0.9, np.float32))
         scores = np.array(frame["scores"], np.float32).reshape(n, 3)
         expected = session.update(Recognition(faces, scores, labels, (640, 480)), frame["seconds"])
         for face, other in zip((as_dict(face, labels) for face in expected), found, strict=True):
-            assert (face["face"], face["label"]) == (other["face"], other["label"])
+            for told in ("face", "label", "unclear", "shown"):
+                assert face[told] == other[told]
             assert list(face) == list(other) and face["box"] == pytest.approx(other["box"], abs=0.101)
             for kind in ("probabilities", "raw"):
                 assert face[kind] == pytest.approx(other[kind], abs=2e-5)
@@ -192,6 +194,13 @@ def test_follows_a_clip_as_python(device: DevicePage, python_engine: EmotionReco
     # Between two searches of the whole frame only the surroundings of a face are seen, so that now and then another of
     # several almost equal boxes wins.
     assert np.quantile(off, 0.95) <= 1 and np.median(off) <= 0.1 and max(off) < 10
+
+
+def test_boxes_of_large_frames_are_theirs(device: DevicePage) -> None:
+    image = portrait(1280, 720, (300, 0), 700)
+    device.page.evaluate("recognizer.reset()")
+    expected = device.recognize(image)["faces"][0]["box"]
+    assert device.track(image, seconds=0, smoothing=0)["faces"][0]["box"] == pytest.approx(expected, abs=15)
 
 
 def test_late_frames_are_told(device: DevicePage) -> None:
