@@ -1,4 +1,40 @@
-// Part of the function body that webcam.js ends: the view of the last result.
+// The view of the last result on the webcam tab, of which a page has one.
+
+const LARGER = 1.3; // times the area of the face whose bars are shown, before another one's are
+const NONE = { list: [], width: 1, height: 1 };
+let root, video, overlay, mirror, colorsOf;
+let faces = NONE;
+let followed = null; // id of the face whose bars are shown
+
+const find = (selector) => root.querySelector(selector);
+
+/**
+ * Show results in this element from now on.
+ * @param {HTMLElement} element holds webcam.html
+ * @param {(label: string) => [string, string]} colors of the bar and of the text on it
+ */
+export function showIn(element, colors) {
+  root = element;
+  colorsOf = colors;
+  [video, overlay, mirror] = [find("video"), find(".fer-stage canvas"), find("[type=checkbox]")];
+  clear();
+}
+
+/** Show no result, as before the first one. */
+export function clear() {
+  [faces, followed] = [NONE, null];
+  draw();
+  find(".fer-bars").replaceChildren();
+  find(".fer-title").textContent = "Apparent expression";
+  find("[data-read=hint]").textContent = "Start the camera to see the bars move.";
+  for (const cell of root.querySelectorAll("dd")) cell.textContent = "–";
+}
+
+/** @param {{list: object[], width: number, height: number}} found faces, with boxes in pixels of a frame of this size */
+export function show(found) {
+  faces = found;
+  draw();
+}
 
 // Boxes and text over the video in its own pixels. Only x is mirrored, so text always reads the right way round.
 function paint(context, width, height) {
@@ -29,7 +65,8 @@ function paint(context, width, height) {
   }
 }
 
-function draw() {
+/** Draw the last result over the video, as after a change of the video's size or of the mirror. */
+export function draw() {
   const [width, height] = [video.videoWidth || 640, video.videoHeight || 480];
   if (overlay.width !== width || overlay.height !== height) Object.assign(overlay, { width, height });
   const context = overlay.getContext("2d");
@@ -37,16 +74,32 @@ function draw() {
   paint(context, width, height);
 }
 
+/**
+ * Draw the camera's image and the last result as they are shown.
+ * @param {CanvasRenderingContext2D} context of a canvas in which the image has (width, height) pixels
+ */
+export function compose(context, width, height) {
+  context.save();
+  if (mirror.checked) {
+    context.translate(width, 0);
+    context.scale(-1, 1);
+  }
+  context.drawImage(video, 0, 0, width, height);
+  context.restore();
+  paint(context, width, height);
+}
+
 // Bars of the largest face, in the model's own order so that they do not jump. They stay with a face in view until
 // another is clearly larger, so that they do not jump between two of about the same size.
-function showBars(labels) {
+export function showBars(labels) {
+  const chart = find(".fer-bars");
   const area = ({ box }) => (box[2] - box[0]) * (box[3] - box[1]);
   const sorted = faces.list.toSorted((a, b) => area(b) - area(a));
   const last = sorted.find(({ face }) => face === followed);
   const face = last && area(sorted[0]) < LARGER * area(last) ? last : sorted[0];
   followed = face?.face;
-  title.textContent = faces.list.length > 1 ? `Apparent expression of face ${followed}` : "Apparent expression";
-  hint.textContent = face ? "" : "No face in view. Come closer, or turn on a light.";
+  find(".fer-title").textContent = faces.list.length > 1 ? `Apparent expression of face ${followed}` : "Apparent expression";
+  find("[data-read=hint]").textContent = face ? "" : "No face in view. Come closer, or turn on a light.";
   if (chart.children.length !== labels.length) {
     chart.replaceChildren(
       ...labels.map((label) => {
@@ -66,9 +119,14 @@ function showBars(labels) {
   });
 }
 
-function showSpeed(times, delay, server_ms) {
+/**
+ * @param {number[]} times of the last results, in milliseconds
+ * @param {number} delay from frame to overlay, in milliseconds
+ * @param {number} work time that the recognition took, in milliseconds
+ */
+export function showSpeed(times, delay, work) {
   const span = (times.at(-1) - times[0]) / 1000;
   find("[data-read=rate]").textContent = span ? ((times.length - 1) / span).toFixed(1) : "–";
   find("[data-read=delay]").textContent = `${Math.round(delay)} ms`;
-  find("[data-read=server]").textContent = `${Math.round(server_ms)} ms`;
+  find("[data-read=work]").textContent = `${Math.round(work)} ms`;
 }
