@@ -11,13 +11,18 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .types import Faces, Recognition
 
-LOST_SECONDS = 2.0  # a face that is out of sight for longer comes back as a new one
+if TYPE_CHECKING:
+    from trackers.utils.iou import BaseIoU
+
+LOST_SECONDS = 2.0  # a face that observed frames lack for longer comes back as a new one
+LONGEST_STEP = 1.0  # seconds; a longer time between two frames is a gap, in which nothing was observed
+LARGEST_CHANGE = 2.0  # ratio of the sides of one face's boxes in two frames; beyond it they are two faces
 HYSTERESIS = 0.1  # probability by which another label must lead before it replaces the shown one
 FIRST_SIGHT = 0.04  # seconds that a face's first frame counts for, so that a single frame has a share of time, too
 MAX_FACES = 1000  # of a summary, about; of further ones only the time is kept
@@ -27,12 +32,15 @@ _INSTANT = 1e-6  # seconds
 class FaceTracker:
     """Ids that stay with each face from frame to frame, by ByteTrack (https://arxiv.org/abs/2110.06864).
 
+    Time counts as far as frames observe it: a step between two frames of more than `LONGEST_STEP` (a pause, a hidden
+    tab, a server that does not answer) is a gap and counts as `LONGEST_STEP`. After a gap nothing is known of the
+    motion, so a face is matched by the place and the size that it had before.
+
     One per video or viewer; not safe to share between threads.
     """
 
     def __init__(self) -> None:
         from trackers import ByteTrackTracker
-        from trackers.utils.iou import DIoU
 
         # Both detectors apply a threshold of their own, so every face may start a track.
         self._tracker = ByteTrackTracker(
@@ -43,10 +51,11 @@ class FaceTracker:
             # Heads sway, and at a few results per second the motion model is off by more than a face. DIoU matches a
             # face up to about its own width beside the predicted place. With heads 85 pixels wide, swaying by 40 to
             # 120 pixels, at 4 results per second, 2 ids are lost in 180 s; with IoU above 0.1 it was 93.
-            iou=DIoU(),
+            iou=_place_and_size(),
             minimum_iou_threshold=-0.4,
         )
         self._seconds = -math.inf
+        self._observed = 0.0  # seconds, of all steps
 
     def update(self, faces: Faces, seconds: float) -> Faces:
         """Track the faces of the next frame.
@@ -65,10 +74,14 @@ class FaceTracker:
 
         if not seconds > self._seconds:
             raise ValueError(f"expected a frame later than {self._seconds:.3f} s, got {seconds:.3f} s; reset() first")
+        if seconds - self._seconds > LONGEST_STEP:
+            for track in self._tracker.tracks:
+                track.state_estimator.kf.state[4:] = 0  # the velocities of left, top, right and bottom
+        self._observed += min(seconds - self._seconds, LONGEST_STEP)
         self._seconds = seconds
         ids = np.full(len(faces), -1)
         # ByteTrack gives a face its id only when it sees it again, so a new face is passed to it twice.
-        for moment in (seconds, seconds + _INSTANT):
+        for moment in (self._observed, self._observed + _INSTANT):
             detections = sv.Detections(faces.xyxy, confidence=faces.confidence, data={"index": np.arange(len(faces))})
             found = self._tracker.update(detections, timestamp=moment)
             if len(found):
@@ -81,6 +94,23 @@ class FaceTracker:
         """Forget all faces; ids start at 1 again."""
         self._tracker.reset()
         self._seconds = -math.inf
+        self._observed = 0.0
+
+
+def _place_and_size() -> BaseIoU:
+    """Make the similarity of two boxes: their DIoU (https://arxiv.org/abs/1911.08287), -1 where the sizes differ."""
+    from trackers.utils.iou import DIoU
+
+    class PlaceAndSize(DIoU):
+        def _compute(self, boxes_1: np.ndarray, boxes_2: np.ndarray) -> np.ndarray:
+            one, other = (
+                np.sqrt(np.maximum(b[:, 2] - b[:, 0], 1) * np.maximum(b[:, 3] - b[:, 1], 1))
+                for b in (boxes_1, boxes_2)
+            )
+            change = np.abs(np.log(one[:, None] / other))
+            return np.where(change <= math.log(LARGEST_CHANGE), super()._compute(boxes_1, boxes_2), -1.0)
+
+    return PlaceAndSize()
 
 
 @dataclass(frozen=True)
@@ -135,7 +165,7 @@ class ExpressionSession:
         self._others = np.zeros(len(labels))  # the seconds of faces that the summary no longer lists
 
     def update(self, recognition: Recognition, seconds: float) -> list[TrackedFace]:
-        """Add the result of the next frame.
+        """Add the result of the next frame. After more than `LOST_SECONDS` without it, a face starts afresh.
 
         Args:
             recognition: with the labels of this session.

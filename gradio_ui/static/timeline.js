@@ -1,6 +1,6 @@
 // The expressions since the camera was started.
 // Times are in seconds on the page's own clock. An expression counts until the face's next result, if that comes soon:
-const GAP_S = 2; // as in ExpressionSession, where a face that was out of sight for longer is a new one
+const GAP_S = 2; // as in ExpressionSession; a longer time between two results counts for nobody
 
 // How long each face showed each expression.
 export class Shares {

@@ -59,9 +59,36 @@ def test_a_face_turned_away_for_a_second_keeps_its_id(rate: int) -> None:
 
 def test_a_face_that_was_away_for_long_is_a_new_one() -> None:
     tracker = FaceTracker()
-    tracker.update(faces_at((100, 100)), 0.0)
-    tracker.update(faces_at(), 5.0)
-    assert tracker.update(faces_at((100, 100)), 5.1).tracker_id.tolist() == [2]
+    for step in range(23):
+        tracker.update(faces_at((100, 100)) if step == 0 else faces_at(), step / 10)
+    assert tracker.update(faces_at((100, 100)), 2.3).tracker_id.tolist() == [2]
+
+
+@pytest.mark.parametrize("gap", [1.5, 3.0, 600.0])
+def test_ids_survive_a_gap_between_frames(gap: float) -> None:
+    """Both walk until the video is paused, stand up to 60 pixels elsewhere afterwards, and keep their ids."""
+    tracker = FaceTracker()
+    for step in range(20):
+        walking = faces_at((100 + 10 * step, 100), (600 - 10 * step, 300))
+        assert tracker.update(walking, step / 10).tracker_id.tolist() == [1, 2]
+    back = faces_at((410 + 60, 300), (290 - 60, 100))  # the other way round
+    assert tracker.update(back, 1.9 + gap).tracker_id.tolist() == [2, 1]
+    assert tracker.update(back, 2.0 + gap).tracker_id.tolist() == [2, 1]
+
+
+def test_another_size_after_a_gap_is_a_new_face() -> None:
+    tracker = FaceTracker()
+    for step in range(10):
+        tracker.update(faces_at((300, 200)), step / 10)
+    assert tracker.update(faces_at((300, 200), side=80 * 2.2), 5.0).tracker_id.tolist() == [2]
+    assert tracker.update(faces_at((300, 200), side=80 * 1.8), 9.0).tracker_id.tolist() == [2]
+
+
+def test_gaps_of_a_low_rate_are_no_reason_to_stay() -> None:
+    """At a frame every five seconds a face that two frames lack is still lost."""
+    tracker = FaceTracker()
+    ids = [tracker.update(faces_at((100, 100)) if step in (0, 1, 4) else faces_at(), 5.0 * step) for step in range(5)]
+    assert [each.tracker_id.tolist() for each in ids] == [[1], [1], [], [], [2]]
 
 
 @pytest.mark.parametrize("rate", [10, 25])
@@ -147,12 +174,23 @@ def test_summary_shares_time_not_frames() -> None:
     assert session.summary() == {"dominant": None, "seconds": 0, "shares": dict.fromkeys(LABELS, 0.0), "faces": []}
 
 
+def test_a_gap_counts_for_nobody_and_shows_anew() -> None:
+    """The id stays; what was seen before the pause neither fills it nor weighs on what is seen after it."""
+    session = ExpressionSession(LABELS, time_constant=2)
+    for step in range(11):
+        (before,) = session.update(seen((0.6, 0.4, 0)), step / 10)
+    (after,) = session.update(seen((0.45, 0.55, 0)), 31.0)
+    assert (before.face, before.label, after.face, after.label) == (1, "happy", 1, "sad")
+    assert after.probabilities.tolist() == after.raw.tolist()
+    assert session.summary()["seconds"] == pytest.approx(1.0 + 2 * FIRST_SIGHT)
+
+
 def test_time_out_of_sight_counts_for_nobody() -> None:
     session = ExpressionSession(LABELS)
     session.update(seen((1, 0, 0)), 0.0)
-    for seconds in (1.0, 5.0, 100.0):
+    for seconds in (1.0, 2.0, 3.0, 100.0):
         session.update(seen(), seconds)
-    assert len(session.update(seen((1, 0, 0)), 101.0)) == 1
+    assert [face.face for face in session.update(seen((1, 0, 0)), 101.0)] == [2]
     assert session.summary()["seconds"] == pytest.approx(0.08)
 
 

@@ -1,0 +1,242 @@
+// Composition of the engine: an image -> its faces -> a probability per label for each face.
+
+import { Classifier } from "./classifier.js";
+import { cropFace } from "./crop.js";
+import { Detector, YUNET_SHA256, YUNET_URL, scalesOf } from "./detector.js";
+import { DeviceError } from "./errors.js";
+import { Progress, fetchFile, fetchJSON } from "./files.js";
+import { Runtime, chooseBackend } from "./runtime.js";
+import { ExpressionSession } from "./tracker.js";
+
+/** @typedef {import("./types.js").Pixels} Pixels */
+/** @typedef {import("./types.js").Face} Face */
+/** @typedef {import("./types.js").Backend} Backend */
+/** @typedef {import("./types.js").Precision} Precision */
+/** @typedef {Omit<import("./types.js").LoadOptions, "onProgress">} Options */
+
+/** @type {Record<Precision, string>} */
+const ONNX_FILES = { float32: "onnx/model.onnx", int8: "onnx/model_quantized.onnx" };
+const FULL_SEARCH_SECONDS = 0.25; // between two searches of all of a live frame at the large scale
+
+/** The engine itself; it runs in the worker. */
+export class Recognizer {
+  /** @type {Backend} */
+  backend = "wasm";
+  /** @type {Precision} */
+  precision = "float32";
+  /** @type {{faces: Face[], scales: number[], searched: number, size: string}} what the last live frame showed */
+  #seen = nothingSeen();
+  #seconds = -Infinity;
+
+  /**
+   * Use `load`.
+   * @param {Options} options
+   * @param {Classifier} classifier
+   * @param {Record<string, string>} checksums of the model folder
+   */
+  constructor(options, classifier, checksums) {
+    this.options = options;
+    this.classifier = classifier;
+    this.checksums = checksums;
+    this.detector = new Detector();
+    this.session = new ExpressionSession(classifier.labels);
+  }
+
+  /**
+   * Load the model's files, the detector and the runtime, and run each once.
+   * @param {Options} options
+   * @param {import("./types.js").OnProgress} onProgress
+   * @returns {Promise<Recognizer>}
+   * @throws {DeviceError} something cannot be loaded or run
+   */
+  static async load(options, onProgress) {
+    const progress = new Progress(onProgress);
+    const backend = await chooseBackend(options.backend ?? "auto");
+    const checksums = await checksumsOf(options);
+    const [config, preprocessor] = await Promise.all(
+      ["config.json", "preprocessor_config.json"].map((file) =>
+        fetchJSON(inFolder(options.model, file), { sha256: checksums[file] }),
+      ),
+    );
+    const recognizer = new Recognizer(options, new Classifier(config, preprocessor), checksums);
+    try {
+      await recognizer.#open(backend, progress);
+    } catch (error) {
+      const mayFallBack = (options.backend ?? "auto") === "auto" && backend === "webgpu";
+      if (!mayFallBack || (error instanceof DeviceError && ["network", "missing", "corrupt"].includes(error.reason))) throw error;
+      await recognizer.#open("wasm", progress);
+    }
+    return recognizer;
+  }
+
+  /** @returns {{labels: string[], backend: Backend, precision: Precision}} */
+  get state() {
+    return { labels: this.classifier.labels, backend: this.backend, precision: this.precision };
+  }
+
+  /**
+   * Recognize all faces of an image.
+   * @param {Pixels} image
+   * @param {{wholeImage?: boolean}} options
+   * @returns {Promise<Omit<import("./types.js").Recognition, "milliseconds">>}
+   */
+  async recognize(image, { wholeImage = false }) {
+    const { width, height } = image;
+    return this.#survive(async () => {
+      /** @type {Face[]} */
+      const faces = wholeImage ? [{ box: [0, 0, width, height], confidence: 1, landmarks: null }] : await this.detector.detect(image);
+      const crops = wholeImage ? [image] : this.#crops(image, faces);
+      const scores = await this.classifier.classify(crops);
+      return { width, height, faces: faces.map((face, i) => ({ ...face, ...this.#named(scores[i]) })) };
+    });
+  }
+
+  /**
+   * Recognize and follow the faces of the next frame of a live video.
+   * @param {Pixels} frame
+   * @param {{seconds: number, smoothing: number}} options
+   * @returns {Promise<import("./types.js").Tracked>}
+   */
+  async track(frame, { seconds, smoothing }) {
+    if (!(seconds > this.#seconds)) return { late: true };
+    this.#seconds = seconds;
+    return this.#survive(async () => {
+      const faces = await this.#look(frame, seconds);
+      const scores = await this.classifier.classify(this.#crops(frame, faces));
+      const scored = faces.map(({ box, confidence }, i) => ({ box, confidence, scores: scores[i] }));
+      return { faces: this.session.update(scored, seconds, smoothing), labels: this.classifier.labels };
+    });
+  }
+
+  /** Forget the faces followed so far; ids start at 1 again. */
+  reset() {
+    this.session.reset();
+    this.#seen = nothingSeen();
+    this.#seconds = -Infinity;
+  }
+
+  /**
+   * Find the faces of a live frame. The small scale is cheap and searched in every frame; the large one all over only
+   * now and then, and otherwise near those faces that it is needed for.
+   * @param {Pixels} frame
+   * @param {number} seconds
+   * @returns {Promise<Face[]>}
+   */
+  async #look(frame, seconds) {
+    const scales = scalesOf(frame);
+    const size = `${frame.width}x${frame.height}`;
+    const near = this.#seen.faces.filter((_, i) => this.#seen.scales[i] === scales.at(-1)).map(({ box }) => box);
+    const due = size !== this.#seen.size || seconds - this.#seen.searched >= FULL_SEARCH_SECONDS || scales.length === 1;
+    let found = await this.detector.search(frame, scales, due ? undefined : near);
+    let searched = due ? seconds : this.#seen.searched;
+    if (!due && found.faces.length < this.#seen.faces.length) {
+      found = await this.detector.search(frame, scales); // one was lost: it moved far, or went
+      searched = seconds;
+    }
+    this.#seen = { ...found, searched, size };
+    return found.faces;
+  }
+
+  /**
+   * @param {Pixels} frame
+   * @param {Face[]} faces
+   */
+  #crops(frame, faces) {
+    return faces.map(({ box, landmarks }) => cropFace(frame, box, landmarks, this.classifier.cropMargin));
+  }
+
+  /** @param {number[]} scores */
+  #named(scores) {
+    const { labels } = this.classifier;
+    const probabilities = Object.fromEntries(labels.map((label, i) => [label, scores[i]]));
+    return { label: labels[scores.indexOf(Math.max(...scores))], probabilities };
+  }
+
+  /**
+   * Do something; where the graphics processor is lost meanwhile, go on without it.
+   * @template T
+   * @param {() => Promise<T>} work
+   * @returns {Promise<T>}
+   */
+  async #survive(work) {
+    try {
+      return await work();
+    } catch (error) {
+      const lost = error instanceof DeviceError && error.reason === "gpu_lost";
+      if (!lost || (this.options.backend ?? "auto") !== "auto") throw error;
+      await this.#open("wasm", new Progress(() => {}));
+      return work();
+    }
+  }
+
+  /**
+   * @param {Backend} backend
+   * @param {Progress} progress
+   */
+  async #open(backend, progress) {
+    const { detector, runtime: folder, checksums = {} } = this.options;
+    const yunet = { sha256: checksums.detector ?? (detector ? undefined : YUNET_SHA256), progress };
+    const [runtime, found, model] = await Promise.all([
+      Runtime.load(backend, { folder: folder && String(folder), progress }),
+      fetchFile(String(detector ?? YUNET_URL), yunet),
+      this.#fetchModel(backend, progress),
+    ]);
+    await this.detector.open(runtime, found);
+    await this.classifier.open(runtime, model.data);
+    Object.assign(this, { backend, precision: model.precision });
+  }
+
+  /**
+   * @param {Backend} backend
+   * @param {Progress} progress
+   * @returns {Promise<{data: Uint8Array, precision: Precision}>}
+   */
+  async #fetchModel(backend, progress) {
+    const wanted = this.options.precision ?? "auto";
+    const precision = wanted === "auto" ? (backend === "wasm" ? "int8" : "float32") : wanted;
+    try {
+      return { data: await this.#fetchPrecision(precision, progress), precision };
+    } catch (error) {
+      const other = wanted === "auto" && precision === "int8";
+      if (!other || !(error instanceof DeviceError) || error.reason !== "missing") throw error;
+      return { data: await this.#fetchPrecision("float32", progress), precision: "float32" };
+    }
+  }
+
+  /**
+   * @param {Precision} precision
+   * @param {Progress} progress
+   */
+  #fetchPrecision(precision, progress) {
+    const file = ONNX_FILES[precision];
+    return fetchFile(inFolder(this.options.model, file), { sha256: this.checksums[file], progress });
+  }
+}
+
+/** @returns {{faces: Face[], scales: number[], searched: number, size: string}} */
+function nothingSeen() {
+  return { faces: [], scales: [], searched: -Infinity, size: "" };
+}
+
+/**
+ * @param {string | URL} folder
+ * @param {string} file
+ */
+function inFolder(folder, file) {
+  const base = String(folder);
+  return new URL(file, base.endsWith("/") ? base : `${base}/`).href;
+}
+
+/**
+ * Give the checksums of a model folder: those passed in, or those of its report.
+ * @param {Options} options
+ * @returns {Promise<Record<string, string>>}
+ */
+async function checksumsOf({ model, checksums }) {
+  if (checksums && Object.keys(checksums).some((file) => file !== "detector")) return checksums;
+  const report = await fetchJSON(inFolder(model, "report.json"), { optional: true });
+  const files = report?.schema_version ? (report.files ?? {}) : {}; // somebody else's file of that name has none
+  const valid = Object.values(files).every((sum) => /^[0-9a-f]{64}$/.test(String(sum)));
+  if (!valid) throw new DeviceError("corrupt", "report.json is damaged: expected SHA-256 checksums. Publish the model again.");
+  return files;
+}
