@@ -30,7 +30,8 @@ from gradio_ui.webcam.frames import MAX_REQUEST
 TITLE = "Facial expression recognition"
 PURPOSE = (
     "Reads the apparent expression of every face, in a picture, a video or live. "
-    f"Processed on this server; uploads are deleted within {KEPT_MINUTES} minutes."
+    "The webcam can be read on your own device, where no frame is sent. Everything else is processed on this server; "
+    f"uploads are deleted within {KEPT_MINUTES} minutes."
 )
 
 

@@ -1,6 +1,6 @@
 // The choice between this device and the server, the badge that says which is in use, and the way from one to the other.
 
-import { DeviceSource, ServerSource } from "./sources.js";
+import { ServerSource } from "./sources.js";
 
 const WELCOME = {
   device: "The camera's frames stay on this device.",
@@ -11,14 +11,13 @@ export class SourceChoice {
   /**
    * @param {HTMLElement} root
    * @param {object} options
-   * @param {() => string} options.device address of the device.json of the model in use
+   * @param {import("./sources.js").DeviceSource} options.device
    * @param {object} [options.server] the functions of the server; without one there is no choice
    * @param {() => string} options.model name of the model in use on the server
    * @param {() => void} options.changed called after the visitor has chosen
    */
   constructor(root, { device, server, model, changed }) {
-    Object.assign(this, { root, address: device, refused: "" });
-    this.device = new DeviceSource();
+    Object.assign(this, { root, device, refused: "" });
     this.server = server ? new ServerSource(server, model) : null;
     this.wish = "device"; // what the visitor wants; where it cannot be had, the server takes its place
     root.querySelector(".fer-place").hidden = !server;
@@ -44,9 +43,9 @@ export class SourceChoice {
 
   /** Look whether the model in use runs on this device; nothing large is loaded. */
   async check() {
-    const url = this.address();
-    const refused = await this.device.refusal(url);
-    if (url !== this.address()) return; // another model was chosen meanwhile
+    const url = this.device.address();
+    const refused = await this.device.refusal();
+    if (url !== this.device.address()) return; // another model was chosen meanwhile
     this.refused = refused;
     this.show();
   }
@@ -54,14 +53,14 @@ export class SourceChoice {
   /**
    * Load the source in use; where this device cannot be it, change to the server and say so.
    * @param {(progress: {loaded: number, total: number}) => void} onProgress in bytes
-   * @returns {Promise<DeviceSource | ServerSource>}
+   * @returns {Promise<import("./sources.js").DeviceSource | ServerSource>}
    * @throws {Error} there is no server, either; with the reason as a sentence
    */
   async load(onProgress) {
     const source = this.current;
     if (source === this.device) {
       try {
-        await source.load(this.address(), onProgress);
+        await source.load(onProgress);
         this.refused = "";
       } catch (error) {
         this.refused = error.message;

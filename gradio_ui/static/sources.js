@@ -15,17 +15,21 @@ export class DeviceSource {
   #loading = { url: null, done: null };
   #start = null;
 
+  /** @param {() => string} address of the device.json of the model in use */
+  constructor(address) {
+    this.address = address;
+  }
+
   /**
-   * Tell whether a model runs here.
-   * @param {string} url of its device.json
+   * Tell whether the model in use runs here; nothing large is loaded.
    * @returns {Promise<string>} the reason why not, as a sentence, or ""
    */
-  async refusal(url) {
+  async refusal() {
     try {
       const { EmotionRecognizer } = await engine();
       const problem = EmotionRecognizer.unsupported();
       if (problem) return problem.message;
-      await describe(url);
+      await describe(this.address());
       return "";
     } catch (error) {
       return error.message;
@@ -33,12 +37,12 @@ export class DeviceSource {
   }
 
   /**
-   * Load a model, once.
-   * @param {string} url of its device.json
+   * Load the model in use, once.
    * @param {(progress: {loaded: number, total: number}) => void} onProgress in bytes
    * @throws {Error} with the reason as a sentence
    */
-  load(url, onProgress) {
+  load(onProgress) {
+    const url = this.address();
     if (this.#loading.url !== url) {
       this.close();
       const loading = (this.#loading = { url, done: this.#load(url, onProgress) });
@@ -68,8 +72,18 @@ export class DeviceSource {
     }
   }
 
-  get recognizer() {
-    return this.#recognizer;
+  /**
+   * Recognize the faces of one image, once the model is loaded.
+   * @param {Blob} image
+   * @param {{wholeImage: boolean}} options
+   */
+  recognize(image, options) {
+    return this.#recognizer.recognize(image, options);
+  }
+
+  /** The labels in the model's order, once it is loaded. */
+  get labels() {
+    return this.#recognizer.labels;
   }
 
   /** Free the memory of the model. */

@@ -8,7 +8,7 @@ const TAKEN = [
   ...["file", "path", "seconds", "width", "height", "error"],
 ];
 
-export function labelColumns(labels) {
+function labelColumns(labels) {
   const taken = new Set(TAKEN);
   const free = (column, used) => {
     while (used(column)) column += "_probability";
@@ -19,11 +19,39 @@ export function labelColumns(labels) {
   return [...smoothed, ...smoothed.map((column) => free(`raw_${column}`, (name) => taken.has(name)))];
 }
 
-export function csvCell(value) {
+function csvCell(value) {
   if (typeof value !== "string") return value;
   const runs = /^[=+\-@\t\r\n]/.test(value) && !/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(value);
   const text = runs ? `'${value}` : value;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/**
+ * Write CSV (RFC 4180) whose texts no spreadsheet runs as formulas.
+ * @param {string[]} columns
+ * @param {Iterable<object>} rows cells by column; one that a row lacks is empty
+ */
+function toCSV(columns, rows) {
+  const lines = Array.from(rows, (row) => columns.map((name) => row[name] ?? ""));
+  return [columns, ...lines].map((line) => `${line.map(csvCell).join(",")}\r\n`).join("");
+}
+
+/**
+ * Write the table of images as the batch tab does: a row for each face, and one for each image without.
+ * @param {{file: string, faces?: object[], error?: string}[]} entries faces as in the files of the image tab
+ * @param {string[]} labels
+ */
+export function imagesToCSV(entries, labels) {
+  const columns = labelColumns(labels).slice(0, labels.length);
+  const cells = ({ file, faces = [], error = "" }) =>
+    (faces.length ? faces : [null]).map((face) => {
+      if (!face) return { file, error };
+      const [left, top, right, bottom] = face.box;
+      const scores = Object.fromEntries(labels.map((label, i) => [columns[i], face.probabilities[label]]));
+      return { file, ...face, left, top, right, bottom, ...scores };
+    });
+  const names = ["file", "face", "left", "top", "right", "bottom", "confidence", "label", "probability"];
+  return toCSV([...names, ...columns, "error"], entries.flatMap(cells));
 }
 
 // A row for each face of each result, as plain numbers, of the last hour.
@@ -66,9 +94,7 @@ export class Table {
   }
 
   toCSV() {
-    const head = this.columns;
-    const lines = [...this.objects()].map((row) => head.map((name) => row[name])); // its own order may differ
-    return [head, ...lines].map((line) => `${line.map(csvCell).join(",")}\r\n`).join("");
+    return toCSV(this.columns, this.objects());
   }
 
   toJSON() {

@@ -89,6 +89,19 @@ export function compose(context, width, height) {
   paint(context, width, height);
 }
 
+/**
+ * Draw boxes and text of an image's faces.
+ * @param {CanvasRenderingContext2D} context of a canvas with (width, height) pixels
+ * @param {{list: object[], width: number, height: number}} found faces, with boxes in pixels of an image of this size
+ * @param {(label: string) => [string, string]} colors of a label's box and of its text
+ */
+export function paintStill(context, width, height, found, colors) {
+  const live = [faces, mirror, colorsOf];
+  [faces, mirror, colorsOf] = [found, { checked: false }, colors];
+  paint(context, width, height);
+  [faces, mirror, colorsOf] = live;
+}
+
 // Bars of the largest face, in the model's own order so that they do not jump. They stay with a face in view until
 // another is clearly larger, so that they do not jump between two of about the same size.
 export function showBars(labels) {

@@ -19,7 +19,7 @@ const IN_FLIGHT = 2; // frames: one is on its way while the recognizer works on 
  * @param {HTMLElement} element holds webcam.html
  * @param {object} options
  * @param {(label: string) => [string, string]} options.colorsOf colors of a label's bar and of the text on it
- * @param {() => string} options.device address of the device.json of the model in use
+ * @param {import("./sources.js").DeviceSource} options.device
  * @param {object} [options.server] the functions of the server, if there is one
  * @param {() => string} [options.model] name of the model in use on the server
  * @returns {{modelChanged: () => void, stop: () => void}} to be called after the model has changed, and when the tab is left
@@ -52,6 +52,8 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
     stop();
     const mine = (session = { stream: null, source: null, times: [], flying: 0, sent: 0, drawn: 0, told: 0, work: 0, retry: 0 });
     setState("starting", "Waiting for the camera…");
+    const loading = sources.load((progress) => session === mine && mine.stream && showProgress(progress));
+    loading.catch(() => {}); // told below
     try {
       const stream = await openCamera(cameras.value, Number(resolution.value));
       if (session !== mine) return release(stream); // stopped while the browser was asking
@@ -68,7 +70,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
       return;
     }
     try {
-      mine.source = await sources.load((progress) => session === mine && showProgress(progress));
+      mine.source = await loading;
     } catch (error) {
       if (session === mine) stop("error", error.message);
       return;

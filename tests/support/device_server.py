@@ -1,4 +1,4 @@
-"""A plain web server with the on-device engine, a model folder, YuNet and onnxruntime-web: what a static host gives."""
+"""A plain web server with the on-device engine, a model, YuNet and onnxruntime-web: what a static host gives."""
 
 from __future__ import annotations
 

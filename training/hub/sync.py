@@ -64,6 +64,7 @@ def push(
     *,
     message: str,
     repo_type: str = "model",
+    space_sdk: str = "gradio",
     private: bool = False,
     revision: str | None = None,
     create_pr: bool = False,
@@ -77,7 +78,8 @@ def push(
         repo_id: "user/name"; created if need be.
         files: path in the repository -> local file or content.
         message: of the commit.
-        repo_type: "model", "dataset" or "space" (Gradio).
+        repo_type: "model", "dataset" or "space".
+        space_sdk: of a Space that is created: "gradio" or "static".
         private: create it as private; an existing public repository is refused.
         revision: branch; created from main if it does not exist.
         create_pr: open a pull request against main instead of committing to it.
@@ -119,7 +121,7 @@ def push(
         return Published(None if changed or deleted else commit, changed, deleted, url)
     with translate_hub_errors(repo_id):
         if commit is None:
-            api.create_repo(**repo, private=private, space_sdk="gradio" if repo_type == "space" else None)
+            api.create_repo(**repo, private=private, space_sdk=space_sdk if repo_type == "space" else None)
         if revision and revision not in remote.branches:
             api.create_branch(**repo, branch=revision)
         _set_variables(api, repo_id, variables or {})
