@@ -1,4 +1,4 @@
-"""The page of plain files in a real headless Chromium: both tabs, without a server behind them, and without a network."""
+"""The page of plain files in a real headless Chromium: both tabs, without a server behind them or a network."""
 
 from __future__ import annotations
 
