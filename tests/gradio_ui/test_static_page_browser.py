@@ -55,6 +55,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / f"{name}.png" for name in (*made, "broken")]
 
 
+@pytest.fixture(autouse=True)
+def patience(page: Any) -> None:
+    """On a busy machine the first start of the networks takes long."""
+    page.set_default_timeout(120_000)
+
+
 def saved(page: Any, what: str) -> str:
     with page.expect_download() as download:
         page.locator(f"#image [data-do={what}]").click()

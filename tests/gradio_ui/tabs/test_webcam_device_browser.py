@@ -27,6 +27,12 @@ def app(root: Path, gradio_files: Path) -> Iterator[str]:
     yield from serve(EmotionRecognizer.from_pretrained(root / "model_card/fer2013", detector="yunet"))
 
 
+@pytest.fixture(autouse=True)
+def patience(page: Any) -> None:
+    """On a busy machine the first start of the networks takes long."""
+    page.set_default_timeout(120_000)
+
+
 def start(page: Any) -> None:
     page.get_by_role("button", name="Start camera").click()
     page.locator(BARS).first.wait_for()
