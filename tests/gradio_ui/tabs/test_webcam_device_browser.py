@@ -53,7 +53,7 @@ def test_no_image_leaves_this_device(page: Any, app: str) -> None:
         }).observe(document, { subtree: true, childList: true, characterData: true });"""
     )
     open_webcam(page, app)
-    assert badge(page) == "On this device: no picture is sent"
+    page.locator("#webcam .fer-badge").filter(has_text="On this device: no picture is sent").wait_for()
     start(page)
     assert any(re.fullmatch(r"Loading the model: \d+\.\d of 19\.\d MB, once", text) for text in page.evaluate("told"))
     sent: list[str] = []
