@@ -108,13 +108,10 @@ def test_out_of_reach_the_server_takes_over(page: Any, app: str, blocked: str, r
     assert badge(page).startswith("On the server") and page.get_by_label("On the server").is_checked()
 
 
-def test_a_damaged_model_is_not_run(page: Any, app: str) -> None:
-    def damage(route: Any) -> None:
-        body = bytearray(route.fetch().body())
-        body[len(body) // 2] ^= 1
-        route.fulfill(body=bytes(body), content_type="application/octet-stream")
-
-    page.route("**/onnx/*", damage)
+def test_a_damaged_model_is_not_run(page: Any, app: str, root: Path) -> None:
+    body = bytearray((root / "model_card/fer2013/onnx/model_quantized.onnx").read_bytes())
+    body[len(body) // 2] ^= 1
+    page.route("**/onnx/*", lambda route: route.fulfill(body=bytes(body)))
     open_webcam(page, app)
     start(page)
     page.locator("#webcam .fer-why").filter(has_text="is damaged").wait_for()
