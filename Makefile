@@ -37,9 +37,9 @@ static: $(VENV)/.app $(JS)/node_modules/.package-lock.json
 	  $(if $(wildcard $(RUNTIME)),--runtime $(RUNTIME))
 	$(BIN)/python -m http.server $(STATIC_PORT) --bind 127.0.0.1 --directory build/static
 
-# Where there is no npm, or no network, the tests that need transformers.js are skipped and say so.
+# Where there is no npm, or no network, the tests that need JavaScript packages are skipped and say so.
 $(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json
-	@npm ci --prefix $(JS) --ignore-scripts --no-audit --no-fund --loglevel=error || echo "transformers.js was not installed"
+	@npm ci --prefix $(JS) --ignore-scripts --no-audit --no-fund --loglevel=error || echo "The JavaScript packages were not installed"
 
 test: $(VENV)/.dev $(JS)/node_modules/.package-lock.json
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadgroup
@@ -61,6 +61,7 @@ quality: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if [ -x $(JS)/node_modules/.bin/tsc ]; then $(JS)/node_modules/.bin/tsc -p $(JS); else echo "tsc is not installed: run make test once"; fi
 
 style: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

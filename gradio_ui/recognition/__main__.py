@@ -222,9 +222,15 @@ def write_table(rows: Sequence[Row], labels: Sequence[str], path: Path) -> None:
                 table.to_json(part, orient="records", indent=1)
             else:
                 # A column without a single value would otherwise get the type null.
-                table.astype({"error": "string", "label": "string", "seconds": "float64"}).to_parquet(
-                    part, index=False
-                )
+                table.astype(
+                    {
+                        "error": "string",
+                        "label": "string",
+                        "shown": "string",
+                        "unclear": "boolean",
+                        "seconds": "float64",
+                    }
+                ).to_parquet(part, index=False)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

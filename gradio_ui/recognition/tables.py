@@ -11,9 +11,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any
 
+from .doubt import UNCLEAR_BELOW, verdict
+
 BOX = ("left", "top", "right", "bottom")
-FACE_COLUMNS = ("face", *BOX, "confidence", "label", "probability")
-# Columns that say where a face was seen; no label's column has one of these names either. recorder.js has the same.
+FACE_COLUMNS = ("face", *BOX, "confidence", "label", "probability", "unclear", "shown")
+# Columns that say where a face was seen; no label's column has one of these names either. table.js has the same.
 CONTEXT_COLUMNS = ("file", "path", "seconds", "width", "height", "error")
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # https://owasp.org/www-community/attacks/CSV_Injection
@@ -27,6 +29,7 @@ def face_dict(
     label: str,
     labels: Sequence[str],
     probabilities: Iterable[float],
+    threshold: float = UNCLEAR_BELOW,
 ) -> dict[str, Any]:
     """Describe one face as a plain, JSON-ready dict.
 
@@ -37,9 +40,11 @@ def face_dict(
         label: the one to report, one of `labels`.
         labels: the C label names.
         probabilities: C values in 0-1, in the order of `labels`.
+        threshold: probability below which the label is unclear.
 
     Returns:
-        face, box (a list of 4), confidence, label, probability (of that label) and probabilities (by label).
+        face, box (a list of 4), confidence, label, probability (of that label), unclear and shown (see
+        `doubt.verdict`) and probabilities (by label).
     """
     by_label = {name: float(p) for name, p in zip(labels, probabilities, strict=True)}
     return {
@@ -48,6 +53,7 @@ def face_dict(
         "confidence": float(confidence),
         "label": label,
         "probability": by_label[label],
+        **verdict(label, by_label, threshold),
         "probabilities": by_label,
     }
 
@@ -95,7 +101,7 @@ def face_cells(face: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "face": face["face"],
         **dict(zip(BOX, face["box"], strict=True)),
-        **{name: face[name] for name in ("confidence", "label", "probability")},
+        **{name: face[name] for name in FACE_COLUMNS[1 + len(BOX) :]},
         **{columns[label]: p for label, p in face["probabilities"].items()},
     }
 
@@ -118,11 +124,16 @@ def csv_rows(file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, An
         columns: the header.
 
     Returns:
-        A function that writes a row of cells by column; a column that the row lacks gets an empty cell.
+        A function that writes a row of cells by column; a column that the row lacks gets an empty cell, and a truth
+        value is written as JSON has it.
     """
     writer = csv.writer(file)
     writer.writerow([escape_cell(column) for column in columns])
-    return lambda row: writer.writerow([escape_cell(row.get(column, "")) for column in columns])
+
+    def cell(value: Any) -> Any:
+        return str(value).lower() if isinstance(value, bool) else escape_cell(value)
+
+    return lambda row: writer.writerow([cell(row.get(column, "")) for column in columns])
 
 
 def write_csv(file: IO[str], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

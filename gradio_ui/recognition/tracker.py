@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .types import Faces, Recognition
+from .doubt import UNCLEAR_BELOW, require_threshold, verdict
+from .types import Faces, Recognition, reading_order
 
 if TYPE_CHECKING:
     from trackers.utils.iou import BaseIoU
@@ -65,7 +66,8 @@ class FaceTracker:
             seconds: the frame's time, later than that of the frame before; gaps may be of any length.
 
         Returns:
-            The same faces in the same order with `tracker_id` (n,) int64, counted from 1.
+            The same faces in the same order with `tracker_id` (n,) int64, counted from 1; new faces of one frame get
+            theirs in `reading_order`.
 
         Raises:
             ValueError: the time is not later than that of the frame before.
@@ -81,8 +83,9 @@ class FaceTracker:
         self._seconds = seconds
         ids = np.full(len(faces), -1)
         # ByteTrack gives a face its id only when it sees it again, so a new face is passed to it twice.
+        order = np.array(reading_order(faces.xyxy), int)
+        detections = sv.Detections(faces.xyxy[order], confidence=faces.confidence[order], data={"index": order})
         for moment in (self._observed, self._observed + _INSTANT):
-            detections = sv.Detections(faces.xyxy, confidence=faces.confidence, data={"index": np.arange(len(faces))})
             found = self._tracker.update(detections, timestamp=moment)
             if len(found):
                 ids[found.data["index"]] = found.tracker_id
@@ -125,6 +128,8 @@ class TrackedFace:
         label: the one to show; another must lead clearly before it changes.
         probabilities: (C,) float32, smoothed.
         raw: (C,) float32, of this frame alone.
+        unclear: whether the label's probability is below the session's threshold.
+        shown: the label, or the two most probable ones as "happy or fear" where it is unclear.
     """
 
     seconds: float
@@ -134,6 +139,8 @@ class TrackedFace:
     label: str
     probabilities: np.ndarray
     raw: np.ndarray
+    unclear: bool
+    shown: str
 
 
 @dataclass
@@ -141,6 +148,7 @@ class _State:
     seconds: float
     probabilities: np.ndarray
     label: int
+    unclear: bool
 
 
 class ExpressionSession:
@@ -149,20 +157,23 @@ class ExpressionSession:
     Args:
         labels: the C emotion names in the model's order.
         time_constant: seconds after which a changed expression is shown to 63 %; 0 shows every frame as it is.
+        threshold: probability below which a label is unclear.
 
     Raises:
-        ValueError: the time constant is negative.
+        ValueError: the time constant is negative, or the threshold is not in 0-1.
     """
 
-    def __init__(self, labels: tuple[str, ...], time_constant: float = 0.5) -> None:
+    def __init__(self, labels: tuple[str, ...], time_constant: float = 0.5, threshold: float = UNCLEAR_BELOW) -> None:
         if not time_constant >= 0:
             raise ValueError(f"time_constant: expected 0 or more seconds, got {time_constant}")
         self.labels = labels
         self.time_constant = time_constant
+        self.threshold = require_threshold(threshold)
         self._tracker = FaceTracker()
         self._states: dict[int, _State] = {}
-        self._seconds: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(len(labels)))
-        self._others = np.zeros(len(labels))  # the seconds of faces that the summary no longer lists
+        # The seconds that each face showed each label, then those in which its label was unclear.
+        self._seconds: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(len(labels) + 1))
+        self._others = np.zeros(len(labels) + 1)  # of faces that the summary no longer lists
 
     def update(self, recognition: Recognition, seconds: float) -> list[TrackedFace]:
         """Add the result of the next frame. After more than `LOST_SECONDS` without it, a face starts afresh.
@@ -183,44 +194,56 @@ class ExpressionSession:
         if len(self._seconds) > 2 * MAX_FACES:
             self._merge_shortest()
         return [
-            TrackedFace(
-                seconds=seconds,
-                face=int(face),
-                box=[float(v) for v in box],
-                confidence=float(confidence),
-                label=self.labels[(state := self._follow(int(face), raw, seconds)).label],
-                probabilities=state.probabilities,
-                raw=raw,
-            )
+            self._follow(int(face), box, float(confidence), raw, seconds)
             for face, box, confidence, raw in zip(
                 faces.tracker_id, faces.xyxy, faces.confidence, recognition.probabilities, strict=True
             )
         ]
 
-    def _follow(self, face: int, raw: np.ndarray, seconds: float) -> _State:
+    def _follow(self, face: int, box: np.ndarray, confidence: float, raw: np.ndarray, seconds: float) -> TrackedFace:
         last = self._states.get(face)
-        best = int(raw.argmax())
         if last is None:
-            state = _State(seconds, raw, best)
-            self._seconds[face][best] += FIRST_SIGHT
+            state = _State(seconds, raw, int(raw.argmax()), False)
         else:
-            elapsed = seconds - last.seconds
-            self._seconds[face][last.label] += elapsed
-            if self.time_constant == 0:
-                state = _State(seconds, raw, best)
-            else:
-                # Exponential in seconds: the same answer whatever the frame rate.
-                weight = -math.expm1(-elapsed / self.time_constant)
-                smooth = last.probabilities + np.float32(weight) * (raw - last.probabilities)
-                best = int(smooth.argmax())
-                leads = smooth[best] - smooth[last.label] > HYSTERESIS
-                state = _State(seconds, smooth, best if leads else last.label)
+            self._count(face, last, seconds - last.seconds)
+            state = self._smooth(last, raw, seconds)
+        by_label = dict(zip(self.labels, state.probabilities.tolist(), strict=True))
+        label = self.labels[state.label]
+        told = verdict(label, by_label, self.threshold)
+        state.unclear = bool(told["unclear"])
+        if last is None:
+            self._count(face, state, FIRST_SIGHT)
         self._states[face] = state
-        return state
+        return TrackedFace(
+            seconds=seconds,
+            face=face,
+            box=[float(v) for v in box],
+            confidence=confidence,
+            label=label,
+            unclear=state.unclear,
+            shown=str(told["shown"]),
+            probabilities=state.probabilities,
+            raw=raw,
+        )
+
+    def _smooth(self, last: _State, raw: np.ndarray, seconds: float) -> _State:
+        best = int(raw.argmax())
+        if self.time_constant == 0:
+            return _State(seconds, raw, best, False)
+        # Exponential in seconds: the same answer whatever the frame rate.
+        weight = -math.expm1((last.seconds - seconds) / self.time_constant)
+        smooth = last.probabilities + np.float32(weight) * (raw - last.probabilities)
+        best = int(smooth.argmax())
+        leads = smooth[best] - smooth[last.label] > HYSTERESIS
+        return _State(seconds, smooth, best if leads else last.label, False)
+
+    def _count(self, face: int, state: _State, seconds: float) -> None:
+        self._seconds[face][state.label] += seconds
+        self._seconds[face][-1] += seconds * state.unclear
 
     def _merge_shortest(self) -> None:
         """Keep only the time of the faces that are out of sight and were seen for the shortest time."""
-        gone = sorted(self._seconds.keys() - self._states.keys(), key=lambda face: self._seconds[face].sum())
+        gone = sorted(self._seconds.keys() - self._states.keys(), key=lambda face: self._seconds[face][:-1].sum())
         for face in gone[: len(self._seconds) - MAX_FACES]:
             self._others += self._seconds.pop(face)
 
@@ -230,22 +253,25 @@ class ExpressionSession:
         Returns:
             "dominant": the label shown for the longest time over all faces, or None where there was no face;
             "seconds": the time all faces were seen, added up; "shares": label -> share of that time in 0-1;
-            "faces": for each face its id as "face" and the same three, the longest seen first; where there were very
+            "unclear": share of that time in which the label was unclear;
+            "faces": for each face its id as "face" and the same four, the longest seen first; where there were very
             many, about the first `MAX_FACES`.
         """
         everyone = np.sum([self._others, *self._seconds.values()], axis=0)
-        longest = sorted(self._seconds, key=lambda face: -self._seconds[face].sum())
+        longest = sorted(self._seconds, key=lambda face: -self._seconds[face][:-1].sum())
         return self._totals(everyone) | {
             "faces": [{"face": face} | self._totals(self._seconds[face]) for face in longest]
         }
 
     def _totals(self, seconds: np.ndarray) -> dict[str, Any]:
+        unclear, seconds = float(seconds[-1]), seconds[:-1]
         total = float(seconds.sum())
         shares = seconds / total if total else seconds
         return {
             "dominant": self.labels[int(seconds.argmax())] if total else None,
             "seconds": total,
             "shares": {label: float(share) for label, share in zip(self.labels, shares, strict=True)},
+            "unclear": unclear / total if total else 0.0,
         }
 
     def reset(self) -> None:

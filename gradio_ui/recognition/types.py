@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .doubt import UNCLEAR_BELOW
 from .tables import face_dict
 
 LANDMARKS = 5  # right eye, left eye, nose tip, right mouth corner, left mouth corner; "right" is the person's right
@@ -49,6 +50,27 @@ class Faces:
         return len(self.xyxy)
 
 
+def reading_order(xyxy: np.ndarray) -> list[int]:
+    """Order faces as one reads: row by row from the top, each from left to right; static/labels.js has the same rule.
+
+    A row is the highest face that is left, by its center, and all whose centers lie above its lower edge.
+
+    Args:
+        xyxy: (n, 4) left, top, right, bottom.
+
+    Returns:
+        The n indices in that order.
+    """
+    x, y = (xyxy[:, 0] + xyxy[:, 2]) / 2, (xyxy[:, 1] + xyxy[:, 3]) / 2
+    waiting = sorted(range(len(xyxy)), key=lambda i: y[i])
+    order: list[int] = []
+    while waiting:
+        row = [i for i in waiting if i == waiting[0] or y[i] < xyxy[waiting[0], 3]]
+        order += sorted(row, key=lambda i: x[i])
+        waiting = [i for i in waiting if i not in row]
+    return order
+
+
 @dataclass(frozen=True)
 class Recognition:
     """The faces of one frame with the probabilities of their labels.
@@ -78,9 +100,20 @@ class Recognition:
         best = self.probabilities.argmax(axis=1) if len(self) else []
         return [(self.labels[j], float(self.probabilities[i, j])) for i, j in enumerate(best)]
 
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """Describe each face as a plain, JSON-ready dict; see `tables.face_dict`."""
+    def numbers(self) -> list[int]:
+        """Number the faces from 1 in `reading_order`."""
+        numbers = {index: number for number, index in enumerate(reading_order(self.faces.xyxy), start=1)}
+        return [numbers[index] for index in range(len(self))]
+
+    def to_dicts(self, threshold: float = UNCLEAR_BELOW) -> list[dict[str, Any]]:
+        """Describe each face, in the order they are in, as a plain, JSON-ready dict; see `tables.face_dict`.
+
+        Args:
+            threshold: probability below which a label is unclear.
+        """
         return [
-            face_dict(i + 1, self.faces.xyxy[i], self.faces.confidence[i], label, self.labels, self.probabilities[i])
-            for i, (label, _) in enumerate(self.top())
+            face_dict(number, box, confidence, label, self.labels, probabilities, threshold)
+            for number, box, confidence, (label, _), probabilities in zip(
+                self.numbers(), self.faces.xyxy, self.faces.confidence, self.top(), self.probabilities, strict=True
+            )
         ]

@@ -22,6 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from .crop import crop_face
+from .doubt import UNCLEAR_BELOW
 from .errors import VideoError
 from .tables import BOX, csv_rows, escape_cell, label_columns, raw_columns
 from .tracker import ExpressionSession, TrackedFace
@@ -30,7 +31,7 @@ from .video import Source, VideoFrame, VideoReader, VideoWriter, name_of
 
 Draw = Callable[[np.ndarray, Sequence[TrackedFace]], np.ndarray]
 
-COLUMNS = ("seconds", "face", *BOX, "confidence", "label")
+COLUMNS = ("seconds", "face", *BOX, "confidence", "label", "unclear", "shown")
 THUMBNAIL = 128  # pixels
 AHEAD = 6  # frames read ahead, so that recognition keeps one core busy while drawing and writing keep another
 
@@ -62,12 +63,13 @@ class VideoAnalysis:
         recognizer: frame -> Recognition, with `labels`.
         per_second: frames to analyse in each second; None takes every frame.
         time_constant: smoothing in seconds, see `ExpressionSession`.
+        threshold: probability below which a label is unclear.
         max_seconds: longest video that is accepted; None for any.
         abandoned: asked before each frame whether nobody waits for the result any more; `run` then stops.
 
     Attributes:
         session: faces and times of what was analysed so far.
-        moments: label -> its key moment so far.
+        moments: label -> its key moment so far, among those in which it was not unclear.
         duration: seconds, or None where the file does not say; set by `run`.
         seconds: time of the last frame.
         size: (width, height) of the upright frames in pixels.
@@ -75,7 +77,7 @@ class VideoAnalysis:
         problem: one sentence where the file could only be read in part, otherwise "".
 
     Raises:
-        ValueError: `per_second` or `time_constant` is out of range.
+        ValueError: `per_second`, `time_constant` or `threshold` is out of range.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class VideoAnalysis:
         *,
         per_second: float | None = None,
         time_constant: float = 0.5,
+        threshold: float = UNCLEAR_BELOW,
         max_seconds: float | None = None,
         abandoned: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -92,7 +95,7 @@ class VideoAnalysis:
             raise ValueError(f"per_second: expected a number above 0, or None for every frame, got {per_second}")
         self._source = source
         self._abandoned = abandoned
-        self.session = ExpressionSession(recognizer.labels, time_constant)
+        self.session = ExpressionSession(recognizer.labels, time_constant, threshold)
         self.moments: dict[str, Moment] = {}
         self.duration: float | None = None
         self.seconds = 0.0
@@ -175,12 +178,13 @@ class VideoAnalysis:
         return f"Stopped after {self.seconds:.1f}{length} seconds. The result covers what was analysed until then."
 
     def summary(self) -> dict[str, Any]:
-        """Summarize, ready for JSON: duration and size of the video, faces and expressions, key moments."""
+        """Summarize, ready for JSON: length and size of the video, faces and expressions, threshold, key moments."""
         return {
             "duration": self.duration or self.seconds,
             "size": list(self.size),
             "analyzed_frames": self.analyzed,
             "problem": self.problem,
+            "threshold": self.session.threshold,
             **self.session.summary(),
             "moments": [
                 {"label": m.label, "seconds": m.seconds, "face": m.face, "probability": m.probability}
@@ -196,6 +200,8 @@ class VideoAnalysis:
             )
 
     def _remember(self, image: np.ndarray, face: TrackedFace) -> None:
+        if face.unclear:
+            return
         probability = float(face.probabilities[self.session.labels.index(face.label)])
         best = self.moments.get(face.label)
         if best is None or probability > best.probability:
@@ -212,7 +218,7 @@ def video_columns(labels: Sequence[str]) -> list[str]:
 
 
 def read_table(table: str | Path, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Read a table of `VideoAnalysis.run`: each row's numbers and label, by `video_columns`.
+    """Read a table of `VideoAnalysis.run`: each row's numbers and texts, by `video_columns`.
 
     Args:
         table: the CSV file.
@@ -225,9 +231,14 @@ def read_table(table: str | Path, labels: Sequence[str]) -> Iterator[dict[str, A
         next(rows)
         for cells in rows:
             row = dict(zip(columns, cells, strict=True))
-            label = row.pop("label")
-            numbers = {name: float(value) for name, value in row.items()}
-            yield {**numbers, "face": int(row["face"]), "label": label if label in labels else written[label]}
+            label, shown, unclear = row.pop("label"), row.pop("shown"), row.pop("unclear")
+            yield {
+                **{name: float(value) for name, value in row.items()},
+                "face": int(row["face"]),
+                "label": label if label in labels else written[label],
+                "unclear": unclear == "true",
+                "shown": shown[1:] if escape_cell(shown[1:]) == shown else shown,
+            }
 
 
 def write_json(table: str | Path, path: str | Path, summary: dict[str, Any]) -> None:
@@ -254,6 +265,8 @@ def _cells(face: TrackedFace) -> list[Any]:
         *(f"{v:.1f}" for v in face.box),
         f"{face.confidence:.4f}",
         face.label,
+        face.unclear,
+        face.shown,
         *(f"{p:.5f}" for p in face.probabilities),
         *(f"{p:.5f}" for p in face.raw),
     ]

@@ -58,14 +58,14 @@ export class DeviceSource {
     this.#recognizer = recognizer;
   }
 
-  async see(video, { start, seconds, smoothing }) {
+  async see(video, { start, seconds, smoothing, threshold }) {
     if (!video.videoWidth) return { late: true };
     const [width, height] = [video.videoWidth, video.videoHeight];
     if (this.#start !== start) this.#recognizer.reset();
     this.#start = start;
     const sent = performance.now();
     try {
-      const answer = await this.#recognizer.track(video, { seconds, smoothing });
+      const answer = await this.#recognizer.track(video, { seconds, smoothing, threshold });
       return { ...answer, width, height, work: performance.now() - sent };
     } catch (error) {
       return { error: error.message, broken: ENDS.includes(error.reason) };
@@ -126,7 +126,7 @@ export class ServerSource {
 
   async load() {}
 
-  async see(video, { start, seconds, smoothing, recording }) {
+  async see(video, frame) {
     const scale = Math.min(1, LONG_SIDE / Math.max(video.videoWidth, video.videoHeight));
     const [width, height] = [Math.round(video.videoWidth * scale), Math.round(video.videoHeight * scale)];
     if (!width || !height) return { late: true };
@@ -134,7 +134,7 @@ export class ServerSource {
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     canvas.getContext("2d", { willReadFrequently: true }).drawImage(video, 0, 0, width, height);
     const image = canvas.toDataURL("image/jpeg", QUALITY);
-    const answer = await this.server.recognize_frame({ image, start, seconds, smoothing, recording, model: this.model() });
+    const answer = await this.server.recognize_frame({ image, ...frame, model: this.model() });
     if (!answer) return { error: "The server does not answer; trying again…" };
     return { ...answer, width, height, work: answer.server_ms };
   }

@@ -4,7 +4,7 @@ import { Shares } from "./timeline.js";
 
 // The columns of the labels and the cells of CSV files follow gradio_ui/recognition/tables.py.
 const TAKEN = [
-  ...["face", "left", "top", "right", "bottom", "confidence", "label", "probability"],
+  ...["face", "left", "top", "right", "bottom", "confidence", "label", "probability", "unclear", "shown"],
   ...["file", "path", "seconds", "width", "height", "error"],
 ];
 
@@ -50,22 +50,22 @@ export function imagesToCSV(entries, labels) {
       const scores = Object.fromEntries(labels.map((label, i) => [columns[i], face.probabilities[label]]));
       return { file, ...face, left, top, right, bottom, ...scores };
     });
-  const names = ["file", "face", "left", "top", "right", "bottom", "confidence", "label", "probability"];
+  const names = ["file", "face", "left", "top", "right", "bottom", "confidence", "label", "probability", "unclear", "shown"];
   return toCSV([...names, ...columns, "error"], entries.flatMap(cells));
 }
 
 // A row for each face of each result, as plain numbers, of the last hour.
 export class Table {
   static KEPT_S = 3600;
-  static NAMES = ["seconds", "face", "left", "top", "right", "bottom", "width", "height", "confidence", "label"];
+  static NAMES = ["seconds", "face", "left", "top", "right", "bottom", "width", "height", "confidence", "label", "unclear"];
   rows = [];
   labels = [];
 
   add(time, size, labels, faces) {
     this.labels = labels;
-    for (const { face, box, confidence, label, probabilities, raw } of faces) {
+    for (const { face, box, confidence, label, unclear, probabilities, raw } of faces) {
       const scores = [probabilities, raw].flatMap((of) => labels.map((name) => of[name]));
-      this.rows.push(Float64Array.of(time, face, ...box, ...size, confidence, labels.indexOf(label), ...scores));
+      this.rows.push(Float64Array.of(time, face, ...box, ...size, confidence, labels.indexOf(label), unclear, ...scores));
     }
     let old = 0;
     while (old < this.rows.length && this.rows[old][0] < time - Table.KEPT_S) old += 1;
@@ -81,15 +81,19 @@ export class Table {
   }
 
   get columns() {
-    return [...Table.NAMES, ...labelColumns(this.labels)];
+    return [...Table.NAMES, "shown", ...labelColumns(this.labels)];
   }
 
   // The rows with their names; time counts from the first one.
   *objects() {
-    const names = this.columns;
+    const names = [...Table.NAMES, ...labelColumns(this.labels)];
+    const first = Table.NAMES.length;
     for (const row of this.rows) {
       const named = Object.fromEntries(names.map((name, i) => [name, row[i]]));
-      yield Object.assign(named, { seconds: Number((row[0] - this.rows[0][0]).toFixed(3)), label: this.labels[named.label] });
+      const [label, unclear] = [this.labels[named.label], Boolean(named.unclear)];
+      const sorted = [...this.labels.keys()].sort((a, b) => row[first + b] - row[first + a]);
+      const shown = unclear ? sorted.slice(0, 2).map((i) => this.labels[i]).join(" or ") : label;
+      yield Object.assign(named, { seconds: Number((row[0] - this.rows[0][0]).toFixed(3)), label, unclear, shown });
     }
   }
 

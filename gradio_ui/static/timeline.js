@@ -5,31 +5,37 @@ const GAP_S = 2; // as in ExpressionSession; a longer time between two results c
 // How long each face showed each expression.
 export class Shares {
   seconds = new Map(); // face -> { label: seconds }
-  last = new Map(); // face -> { time, label } of the result before
+  doubt = new Map(); // face -> seconds in which its label was unclear
+  last = new Map(); // face -> { time, label, unclear } of the result before
 
   add(time, faces) {
-    for (const { face, label } of faces) {
+    for (const { face, label, unclear } of faces) {
       const last = this.last.get(face);
       const mine = this.seconds.get(face) ?? {};
-      if (last && time - last.time <= GAP_S) mine[last.label] = (mine[last.label] ?? 0) + time - last.time;
+      if (last && time - last.time <= GAP_S) {
+        mine[last.label] = (mine[last.label] ?? 0) + time - last.time;
+        if (last.unclear) this.doubt.set(face, (this.doubt.get(face) ?? 0) + time - last.time);
+      }
       this.seconds.set(face, mine);
-      this.last.set(face, { time, label });
+      this.last.set(face, { time, label, unclear });
     }
   }
 
-  // Of one face, or of all: { dominant, seconds, shares }, the largest share first.
+  // Of one face, or of all: { dominant, seconds, shares, unclear }, the largest share first.
   of(face) {
     const sums = {};
     for (const [id, mine] of this.seconds) {
       if (face && id !== face) continue;
       for (const label in mine) sums[label] = (sums[label] ?? 0) + mine[label];
     }
+    const doubt = face ? (this.doubt.get(face) ?? 0) : [...this.doubt.values()].reduce((sum, s) => sum + s, 0);
     const sorted = Object.entries(sums).sort((a, b) => b[1] - a[1]);
     const seconds = sorted.reduce((sum, [, s]) => sum + s, 0);
     return {
       dominant: sorted[0]?.[0] ?? null,
       seconds,
       shares: Object.fromEntries(sorted.map(([label, s]) => [label, s / (seconds || 1)])),
+      unclear: doubt / (seconds || 1),
     };
   }
 
@@ -45,8 +51,8 @@ export class Timeline {
   static STEP_S = 1; // over which results are averaged, so that drawing costs the same at any rate
   static LANES = 4; // of the faces seen for longest
 
-  constructor(list, summary, colorOf) {
-    Object.assign(this, { list, summary, colorOf });
+  constructor(list, summary, colorOf, inkOf) {
+    Object.assign(this, { list, summary, colorOf, inkOf });
     this.clear();
   }
 
@@ -88,6 +94,7 @@ export class Timeline {
     shown.forEach((face, i) => {
       const lane = this.list.children[i] ?? this.list.appendChild(document.createElement("li"));
       if (!lane.children.length) lane.innerHTML = '<span></span><canvas aria-hidden="true"></canvas>';
+      lane.dataset.face = face;
       lane.firstChild.textContent = `Face ${face}: ${told(this.shares.of(face), 3) || "just seen"}`;
       this.drawLane(lane.lastChild, this.faces.get(face), now);
     });
@@ -96,6 +103,7 @@ export class Timeline {
     const whose = this.shares.seconds.size > 1 ? "of all faces together" : "in view";
     this.summary.textContent = all.dominant
       ? `Since the start, mostly ${all.dominant}: ${told(all)} of ${Math.round(all.seconds)} s ${whose}.` +
+        (all.unclear > 0.005 ? ` Unclear in ${Math.round(100 * all.unclear)}% of that time.` : "") +
         (more > 0 ? ` ${more} more in the last minute.` : "")
       : "Every face of the last minute will be drawn here.";
   }
@@ -106,6 +114,7 @@ export class Timeline {
     canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
     const context = canvas.getContext("2d");
     const x = (time) => Math.round((1 - (now - time) / Timeline.SHOWN_S) * canvas.width);
+    const runs = []; // of steps with the same largest share: { label, left, right, top, bottom }
     steps.forEach(({ time, until, count, sums }, i) => {
       const next = steps[i + 1]?.time ?? now;
       const left = x(time);
@@ -115,9 +124,27 @@ export class Timeline {
         const height = (sum / count) * canvas.height;
         context.fillStyle = this.colorOf(this.labels[label]);
         context.fillRect(left, top, width, height);
+        if (sum === Math.max(...sums)) {
+          const run = runs.at(-1);
+          const goes = run && run.label === label && run.right >= left;
+          if (goes) Object.assign(run, { right: left + width, top: Math.max(run.top, top), bottom: Math.min(run.bottom, top + height) });
+          else runs.push({ label, left, right: left + width, top, bottom: top + height });
+        }
         top += height;
       });
     });
+    for (const run of runs) this.nameRun(context, run);
+  }
+
+  // The name of an expression on its color, where there is room: the color alone need not speak.
+  nameRun(context, { label, left, right, top, bottom }) {
+    const name = this.labels[label];
+    context.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    if (context.measureText(name).width + 8 > right - left || bottom - top < 13 * devicePixelRatio) return;
+    context.fillStyle = this.inkOf(name);
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.fillText(name, (left + right) / 2, (top + bottom) / 2);
   }
 }
 

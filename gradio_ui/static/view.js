@@ -1,10 +1,15 @@
 // The view of the last result on the webcam tab, of which a page has one.
 
+import { labelTexts, lineWidth, placeLabels, topTwo } from "./labels.js";
+
 const LARGER = 1.3; // times the area of the face whose bars are shown, before another one's are
+const OLD_MS = 1000; // a result that is older fades, as the faces have moved on, and a banner says why
 const NONE = { list: [], width: 1, height: 1 };
 let root, video, overlay, mirror, colorsOf;
 let faces = NONE;
 let followed = null; // id of the face whose bars are shown
+let chosen = null; // id of the face that was clicked on; its bars are shown while it is in view
+let drawn = []; // the boxes of the last drawing, in pixels of the overlay
 
 const find = (selector) => root.querySelector(selector);
 
@@ -17,17 +22,27 @@ export function showIn(element, colors) {
   root = element;
   colorsOf = colors;
   [video, overlay, mirror] = [find("video"), find(".fer-stage canvas"), find("[type=checkbox]")];
+  overlay.addEventListener("click", chooseAt);
+  find(".fer-lanes").addEventListener("click", ({ target }) => {
+    const lane = target.closest("[data-face]");
+    if (lane) choose(Number(lane.dataset.face));
+  });
   clear();
 }
 
 /** Show no result, as before the first one. */
 export function clear() {
-  [faces, followed] = [NONE, null];
+  faces = NONE;
   draw();
   find(".fer-bars").replaceChildren();
   find(".fer-title").textContent = "Apparent expression";
   find("[data-read=hint]").textContent = "Start the camera to see the bars move.";
   for (const cell of root.querySelectorAll("dd")) cell.textContent = "–";
+}
+
+/** Follow the largest face again, whichever was chosen. */
+export function follow() {
+  followed = chosen = null;
 }
 
 /** @param {{list: object[], width: number, height: number}} found faces, with boxes in pixels of a frame of this size */
@@ -36,33 +51,88 @@ export function show(found) {
   draw();
 }
 
-// Boxes and text over the video in its own pixels. Only x is mirrored, so text always reads the right way round.
+// Boxes and labels over the video in its own pixels. Only x is mirrored, so text always reads the right way round.
 function paint(context, width, height) {
   const [sx, sy] = [width / faces.width, height / faces.height];
-  const line = Math.max(2, width / 250);
-  context.font = `600 ${Math.max(14, width / 30)}px system-ui, sans-serif`;
-  context.textBaseline = "top";
-  for (const face of faces.list) {
-    const [fill, ink] = colorsOf(face.label);
-    let [left, top, right, bottom] = face.box;
+  drawn = faces.list.map(({ box: [left, top, right, bottom] }) => {
     if (mirror.checked) [left, right] = [faces.width - right, faces.width - left];
-    const [x, y, w, h] = [left * sx, top * sy, (right - left) * sx, (bottom - top) * sy];
-    context.lineWidth = 2.5 * line;
-    context.strokeStyle = "rgba(0, 0, 0, 0.7)";
-    context.strokeRect(x, y, w, h);
-    context.lineWidth = line;
-    context.strokeStyle = fill;
-    context.strokeRect(x, y, w, h);
-    const text = `${face.face} ${face.label} ${Math.round(face.probabilities[face.label] * 100)}%`;
-    const box = context.measureText(text).width + 6 * line;
-    const tall = Math.max(14, width / 30) + 4 * line;
-    const tx = Math.min(Math.max(0, x), Math.max(0, width - box));
-    const ty = y >= tall ? y - tall : Math.min(y + h, height - tall);
-    context.fillStyle = fill;
-    context.fillRect(tx, ty, box, tall);
-    context.fillStyle = ink;
-    context.fillText(text, tx + 3 * line, ty + 2.5 * line);
+    return [left * sx, top * sy, right * sx, bottom * sy];
+  });
+  drawn.forEach((box, i) => paintBox(context, box, lineWidth([width, height], box), faces.list[i]));
+  const texts = faces.list.map((f) => labelTexts(f.face, f.label, f.probabilities[f.label], f));
+  context.font = fontOf(100);
+  const widths = texts.map((each) => each.map((text) => context.measureText(text).width / 100));
+  placeLabels([width, height], drawn, widths).forEach((label, i) => {
+    if (label) paintLabel(context, label, texts[i][label.text], faces.list[i]);
+  });
+}
+
+const fontOf = (size) => `600 ${size}px system-ui, sans-serif`;
+const inkOf = ({ label, unclear }) => (unclear ? ["#ffffff", "#000000"] : colorsOf(label));
+
+// The box of the face whose bars are shown, among several, has a light rim.
+function paintBox(context, [left, top, right, bottom], line, face) {
+  const rim = faces.list.length > 1 && face.face === followed;
+  for (const [color, width] of [...(rim ? [["#ffffff", 5 * line]] : []), ["#000000", (rim ? 3 : 2) * line]])
+    stroke(color, width);
+  if (face.unclear) context.setLineDash([6 * line, 6 * line]);
+  stroke(inkOf(face)[0], line);
+  context.setLineDash([]);
+
+  function stroke(color, width) {
+    context.strokeStyle = color;
+    context.lineWidth = width;
+    context.strokeRect(left, top, right - left, bottom - top);
   }
+}
+
+function paintLabel(context, { font, box: [left, top, right, bottom] }, text, face) {
+  const [fill, ink] = inkOf(face);
+  context.fillStyle = fill;
+  context.fillRect(left, top, right - left, bottom - top);
+  context.font = fontOf(font);
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillStyle = ink;
+  context.fillText(text, (left + right) / 2, (top + bottom) / 2);
+}
+
+// Where a click meets the overlay, which is fitted into its element; of several faces there, the smallest.
+function chooseAt({ clientX, clientY }) {
+  const around = overlay.getBoundingClientRect();
+  const scale = Math.min(around.width / overlay.width, around.height / overlay.height);
+  const x = (clientX - around.left - (around.width - overlay.width * scale) / 2) / scale;
+  const y = (clientY - around.top - (around.height - overlay.height * scale) / 2) / scale;
+  const area = ([left, top, right, bottom]) => (right - left) * (bottom - top);
+  const hit = [...drawn.keys()].filter((i) => x >= drawn[i][0] && x <= drawn[i][2] && y >= drawn[i][1] && y <= drawn[i][3]);
+  if (hit.length) choose(faces.list[hit.reduce((a, b) => (area(drawn[b]) < area(drawn[a]) ? b : a))].face);
+}
+
+function choose(face) {
+  chosen = followed = face;
+  if (faces.list.length) showBars(Object.keys(faces.list[0].probabilities));
+  draw();
+}
+
+/**
+ * Watch the age of the last result.
+ * @param {() => {drawn: number, resumed?: number} | null} current the session: drawn is the time of its last result
+ */
+export function watchAge(current) {
+  const banner = Object.assign(document.createElement("p"), { className: "fer-banner", role: "status", hidden: true });
+  const [shownIn, over] = [root, overlay];
+  over.parentElement.append(banner);
+  const aging = setInterval(() => {
+    if (!shownIn.isConnected) return clearInterval(aging);
+    const session = current();
+    const live = session && shownIn.dataset.state === "live" && !video.paused && !document.hidden;
+    if (session && !live) session.resumed = performance.now(); // a pause ages nothing
+    const old = live && performance.now() - Math.max(session.drawn, session.resumed ?? 0) > OLD_MS;
+    over.classList.toggle("fer-old", Boolean(old && session.drawn > 0));
+    const whose = session?.source?.name === "server" ? "No answer from the server" : "This device is busy";
+    banner.textContent = !old ? "" : session.drawn ? `${whose}. The last result is old.` : "Waiting for the first result…";
+    banner.hidden = !old;
+  }, OLD_MS / 4);
 }
 
 /** Draw the last result over the video, as after a change of the video's size or of the mirror. */
@@ -86,7 +156,9 @@ export function compose(context, width, height) {
   }
   context.drawImage(video, 0, 0, width, height);
   context.restore();
+  const kept = drawn; // of the overlay, for clicks
   paint(context, width, height);
+  drawn = kept;
 }
 
 /**
@@ -96,10 +168,10 @@ export function compose(context, width, height) {
  * @param {(label: string) => [string, string]} colors of a label's box and of its text
  */
 export function paintStill(context, width, height, found, colors) {
-  const live = [faces, mirror, colorsOf];
-  [faces, mirror, colorsOf] = [found, { checked: false }, colors];
+  const live = [faces, mirror, colorsOf, followed, drawn];
+  [faces, mirror, colorsOf, followed] = [found, { checked: false }, colors, null];
   paint(context, width, height);
-  [faces, mirror, colorsOf] = live;
+  [faces, mirror, colorsOf, followed, drawn] = live;
 }
 
 // Bars of the largest face, in the model's own order so that they do not jump. They stay with a face in view until
@@ -109,10 +181,19 @@ export function showBars(labels) {
   const area = ({ box }) => (box[2] - box[0]) * (box[3] - box[1]);
   const sorted = faces.list.toSorted((a, b) => area(b) - area(a));
   const last = sorted.find(({ face }) => face === followed);
-  const face = last && area(sorted[0]) < LARGER * area(last) ? last : sorted[0];
+  const mine = sorted.find(({ face }) => face === chosen);
+  const face = mine ?? (last && area(sorted[0]) < LARGER * area(last) ? last : sorted[0]);
   followed = face?.face;
   find(".fer-title").textContent = faces.list.length > 1 ? `Apparent expression of face ${followed}` : "Apparent expression";
-  find("[data-read=hint]").textContent = face ? "" : "No face in view. Come closer, or turn on a light.";
+  const two = face ? topTwo(face.probabilities) : [];
+  const marked = face?.unclear ? two : [face?.label];
+  find("[data-read=hint]").textContent = !face
+    ? "No face in view. Come closer, or turn on a light."
+    : face.unclear
+      ? `Unclear: ${face.shown}.`
+      : face.label === two[0]
+        ? ""
+        : `Shows ${face.label} until another expression leads clearly.`;
   if (chart.children.length !== labels.length) {
     chart.replaceChildren(
       ...labels.map((label) => {
@@ -126,6 +207,7 @@ export function showBars(labels) {
     );
   }
   labels.forEach((label, i) => {
+    chart.children[i].classList.toggle("fer-held", marked.includes(label));
     const percent = 100 * (face?.probabilities[label] ?? 0);
     chart.children[i].querySelector("i").style.transform = `translateX(${percent - 100}%)`;
     chart.children[i].querySelector(".fer-value").textContent = face ? `${Math.round(percent)}%` : "–";

@@ -4,6 +4,7 @@
 
 import { REASONS, listCameras, nextFrame, openCamera, release } from "./camera.js";
 import { CanvasRecorder } from "./canvas_recorder.js";
+import { verdict } from "./labels.js";
 import { ServerRecorder } from "./server_recorder.js";
 import { SourceChoice } from "./source_choice.js";
 import { Table, save, saveBlob, saveTable } from "./table.js";
@@ -29,9 +30,10 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
   const find = (selector) => root.querySelector(selector);
   const video = find("video"), mirror = find("[type=checkbox]"), hint = find("[data-read=hint]");
   const cameras = find("[data-pick=camera]"), resolution = find("[data-pick=height]");
-  const smoothing = find("[data-pick=smoothing]");
+  const smoothing = find("[data-pick=smoothing]"), threshold = find("[data-pick=threshold]");
   view.showIn(root, colorsOf);
-  const timeline = new Timeline(find(".fer-lanes"), find("[data-read=session]"), (label) => colorsOf(label)[0]);
+  const [fillOf, inkOf] = [0, 1].map((i) => (label) => colorsOf(label)[i]);
+  const timeline = new Timeline(find(".fer-lanes"), find("[data-read=session]"), fillOf, inkOf);
   const recorders = { device: new CanvasRecorder(video, view.compose, showRecording) };
   if (server) recorders.server = new ServerRecorder(server, showRecording);
   const sources = new SourceChoice(root, { device, server, model, changed: () => session && actions.start() });
@@ -113,7 +115,8 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
     mine.flying += 1;
     mine.sent = taken;
     const [seconds, recording] = [taken / 1000, recorder.current];
-    const frame = { start: startNumber, seconds, smoothing: Number(smoothing.value), recording };
+    const unclear = Number(threshold.value);
+    const frame = { start: startNumber, seconds, smoothing: Number(smoothing.value), threshold: unclear, recording };
     const answer = await mine.source.see(video, frame);
     mine.flying -= 1;
     if (session !== mine) return;
@@ -130,6 +133,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
     mine.work = answer.work;
     if (taken < mine.drawn) return;
     mine.drawn = taken;
+    for (const face of answer.faces) Object.assign(face, verdict(face.label, face.probabilities, unclear));
     view.show({ list: answer.faces, width: answer.width, height: answer.height });
     const delay = performance.now() - taken;
     mine.times = [...mine.times.filter((then) => taken - then < 2000), taken];
@@ -202,6 +206,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
       timeline.clear();
       table = new Table();
       startNumber = performance.now();
+      view.follow();
       enableSaving();
       start();
     },
@@ -221,6 +226,9 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
   smoothing.addEventListener("input", () => {
     const seconds = Number(smoothing.value);
     smoothing.ariaValueText = smoothing.nextElementSibling.textContent = seconds ? `${seconds.toFixed(1)} s` : "off";
+  });
+  threshold.addEventListener("input", () => {
+    threshold.ariaValueText = threshold.nextElementSibling.textContent = `${Math.round(100 * threshold.value)}%`;
   });
   for (const pick of [cameras, resolution]) pick.addEventListener("change", () => session && start());
   for (const change of ["play", "pause", "emptied"]) video.addEventListener(change, showPause);
@@ -244,6 +252,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
   }).observe(root);
   window.addEventListener("pagehide", () => stop());
 
+  view.watchAge(() => session);
   showMirror();
   setState("idle");
   sources.check().then(() => session || setState("idle"));

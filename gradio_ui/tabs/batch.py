@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from gradio_ui.model_registry import Models
+from gradio_ui.recognition.doubt import UNCLEAR_BELOW
 from gradio_ui.recognition.errors import ImageError, RecognitionError
 from gradio_ui.recognition.image_io import read_image
 from gradio_ui.recognition.recognizer import EmotionRecognizer
 from gradio_ui.recognition.tables import face_cells, face_columns, write_csv
 from gradio_ui.recognition.types import Recognition
-from gradio_ui.server.arguments import boolean
+from gradio_ui.server.arguments import boolean, number
 from gradio_ui.server.guard import refusal
 from gradio_ui.server.mcp_files import several_files
 from gradio_ui.server.uploads import UploadedImages, name_of, read_upload, stem_of
@@ -72,7 +73,7 @@ class BatchHandlers:
         )
 
     def recognize_all(
-        self, files: list[File] | None, whole_image: bool, name: str, request: gr.Request
+        self, files: list[File] | None, whole_image: bool, threshold: float, name: str, request: gr.Request
     ) -> Iterator[BatchView]:
         """Recognise the faces of all pictures and show the progress, then the results."""
         if not files:
@@ -82,11 +83,14 @@ class BatchHandlers:
         else:
             yield busy(self.cleared, progress_bar("Reading the pictures", None))
             try:
-                yield from self._recognize_all(files, whole_image, name, request)
+                yield from self._recognize_all(files, whole_image, threshold, name, request)
             except RecognitionError as error:
                 yield idle(BatchView(), charts.message("error", "The work stopped", str(error)))
 
-    def _recognize_all(self, files: list[File], whole: Any, name: Any, request: gr.Request) -> Iterator[BatchView]:
+    def _recognize_all(
+        self, files: list[File], whole: Any, threshold: Any, name: Any, request: gr.Request
+    ) -> Iterator[BatchView]:
+        threshold = number("threshold", threshold, 0, 1, UNCLEAR_BELOW)
         cancelled = Event()
         self._under_way.begin(request, cancelled)
         begun = time.monotonic()
@@ -96,15 +100,15 @@ class BatchHandlers:
         with TemporaryDirectory() as folder:
             for piece in recognize_files(recognizer, files, boolean("whole_image", whole)):
                 for file, result in piece:
-                    entries.append(as_entry(file, result))
+                    entries.append(as_entry(file, result, threshold))
                     if isinstance(result, Recognition):
                         path = Path(folder) / f"{len(entries)}-{stem_of(file)}.jpg"
-                        write_thumbnail(read_upload(file), result, path)
+                        write_thumbnail(read_upload(file), result, path, threshold)
                         shown.append((str(path), caption(entries[-1])))
                 if cancelled.is_set():
                     break
                 yield BatchView(progress(len(entries), len(files), time.monotonic() - begun))
-            table, json_file = write_tables(entries, recognizer.labels, Path(folder))
+            table, json_file = write_tables(entries, recognizer.labels, Path(folder), threshold)
             results = BatchView(
                 failures=failure_list(entries),
                 table=gr.DownloadButton(value=table, visible=True),
@@ -115,7 +119,11 @@ class BatchHandlers:
             yield idle(results, outcome(entries, len(files)))
 
     def recognize_batch(
-        self, images: list[File] | None, whole_image: bool = False, model_name: str | None = None
+        self,
+        images: list[File] | None,
+        whole_image: bool = False,
+        model_name: str | None = None,
+        threshold: float = UNCLEAR_BELOW,
     ) -> Iterator[tuple[dict[str, Any], str]]:
         """Recognise the apparent expression of every face in many pictures at once.
 
@@ -123,12 +131,16 @@ class BatchHandlers:
             pictures: up to 500 pictures: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
             whole_image: take every picture as one face instead of looking for faces.
             model_name: one of the models that the page offers.
+            threshold: probability below which a label is unclear, 0-1.
 
         Returns:
             labels: the expressions that the model knows
+            threshold: as given
             pictures: in the order given, each with its file name, and either size and faces, or error
             size: width and height in pixels
             faces: largest first, each with its box, the detector's confidence, label, probability and probabilities
+            unclear: whether the label's probability is below the threshold
+            shown: the label, or "happy or fear" where it is unclear
             box: left, top, right and bottom in pixels
             confidence, probability, probabilities: in 0-1; probabilities has one for every label
             error: why a picture could not be read; the others are there all the same
@@ -139,10 +151,11 @@ class BatchHandlers:
         if len(images) > MAX_IMAGES:
             raise refusal(too_many(images))
         recognizer, whole = self._models[model_name], boolean("whole_image", whole_image)
-        entries = [as_entry(*one) for piece in recognize_files(recognizer, images, whole) for one in piece]
+        threshold = number("threshold", threshold, 0, 1, UNCLEAR_BELOW)
+        entries = [as_entry(*one, threshold) for piece in recognize_files(recognizer, images, whole) for one in piece]
         with TemporaryDirectory() as folder:
-            table, _ = write_tables(entries, recognizer.labels, Path(folder))
-            yield {"labels": list(recognizer.labels), "pictures": entries}, table
+            table, _ = write_tables(entries, recognizer.labels, Path(folder), threshold)
+            yield {"labels": list(recognizer.labels), "threshold": threshold, "pictures": entries}, table
 
 
 def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
@@ -162,6 +175,7 @@ def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
             whole = gr.Checkbox(
                 label="Every picture is one face", info="Skips the search for faces: for cut-outs such as FER-2013's."
             )
+            threshold = gr.Slider(**charts.THRESHOLD_SLIDER)
             with gr.Row():
                 start = gr.Button("Recognise", variant="primary")
                 cancel = gr.Button("Cancel", interactive=False)
@@ -187,7 +201,7 @@ def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
         source,
         handlers.recognize_all,
         handlers.stop,
-        [source, whole, model],
+        [source, whole, threshold, model],
         cleared=handlers.cleared,
         welcome=handlers.welcome,
         queue=QUEUE,
@@ -203,6 +217,7 @@ def batch_endpoint(handlers: BatchHandlers, default: str) -> None:
             several_files("pictures"),
             gr.Checkbox(visible=False, label="whole picture"),
             gr.Textbox(default, visible=False, label="model name"),
+            gr.Number(UNCLEAR_BELOW, visible=False, label="threshold"),
         ],
         outputs=[gr.JSON(visible=False, label="result"), gr.File(visible=False, label="CSV")],
         preprocess=False,
@@ -222,24 +237,26 @@ def recognize_files(
         yield list(zip(piece, results, strict=True))
 
 
-def as_entry(file: File, result: Recognition | ImageError) -> Entry:
+def as_entry(file: File, result: Recognition | ImageError, threshold: float = UNCLEAR_BELOW) -> Entry:
     """Give one picture's result as JSON."""
     name = name_of(file)
     if isinstance(result, ImageError):
         return {"file": name, "error": str(result)}
-    return {"file": name, "size": list(result.size), "faces": result.to_dicts()}
+    return {"file": name, "size": list(result.size), "faces": result.to_dicts(threshold)}
 
 
-def write_thumbnail(content: bytes, recognition: Recognition, path: Path) -> None:
+def write_thumbnail(content: bytes, recognition: Recognition, path: Path, threshold: float = UNCLEAR_BELOW) -> None:
     """Write a small annotated copy of a picture as JPEG; decoding it again keeps only one in memory."""
     from PIL import Image
 
-    image = Image.fromarray(annotate(read_image(content), recognition))
+    image = Image.fromarray(annotate(read_image(content), recognition, threshold))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     image.save(path, quality=85)
 
 
-def write_tables(entries: Sequence[Entry], labels: Sequence[str], folder: Path) -> tuple[str, str]:
+def write_tables(
+    entries: Sequence[Entry], labels: Sequence[str], folder: Path, threshold: float = UNCLEAR_BELOW
+) -> tuple[str, str]:
     """Write all results into a folder.
 
     Returns:
@@ -248,7 +265,8 @@ def write_tables(entries: Sequence[Entry], labels: Sequence[str], folder: Path) 
     table, json_file = folder / "expressions.csv", folder / "expressions.json"
     with table.open("w", newline="", encoding="utf-8") as file:
         write_csv(file, ["file", *face_columns(labels), "error"], (row for entry in entries for row in rows_of(entry)))
-    json_file.write_text(json.dumps({"labels": list(labels), "pictures": entries}, indent=1), encoding="utf-8")
+    result = {"labels": list(labels), "threshold": threshold, "pictures": entries}
+    json_file.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return str(table), str(json_file)
 
 
@@ -272,7 +290,7 @@ def caption(entry: Entry) -> str:
     if not faces:
         return f"no face · {entry['file']}"
     more = f" and {len(faces) - 1} more" if len(faces) > 1 else ""
-    return f"{faces[0]['label']} {faces[0]['probability']:.0%}{more} · {entry['file']}"
+    return f"{charts.verdict_text(faces[0])}{more} · {entry['file']}"
 
 
 def progress(done: int, total: int, elapsed: float) -> str:

@@ -9,10 +9,11 @@ import gradio as gr
 import numpy as np
 
 from gradio_ui.model_registry import Models
+from gradio_ui.recognition.doubt import UNCLEAR_BELOW
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.image_io import read_image
 from gradio_ui.recognition.types import Recognition
-from gradio_ui.server.arguments import boolean
+from gradio_ui.server.arguments import boolean, number
 from gradio_ui.server.guard import refusal
 from gradio_ui.server.uploads import read_upload
 from gradio_ui.settings import Settings
@@ -21,7 +22,7 @@ from gradio_ui.views.examples import example_images
 from gradio_ui.views.face_labels import annotate
 from gradio_ui.views.static import script
 
-EMPTY: dict[str, Any] = {"size": [0, 0], "labels": [], "faces": []}
+EMPTY: dict[str, Any] = {"size": [0, 0], "labels": [], "threshold": UNCLEAR_BELOW, "faces": []}
 SKIP = gr.skip()  # leaves a component as it is
 
 NO_FACE = charts.message(
@@ -69,27 +70,31 @@ class ImageHandlers:
             result=EMPTY,
         )
 
-    def show(self, image: dict[str, Any] | None, whole_image: bool, name: str) -> ImageView:
+    def show(self, image: dict[str, Any] | None, whole_image: bool, threshold: float, name: str) -> ImageView:
         """Recognise the faces of the picture, or clear the tab where there is none."""
         if image is None:
             return self._cleared
         try:
             frame, recognition = self._run(image, whole_image, name)
+            found = as_result(recognition, threshold)
         except RecognitionError as error:
             return self._cleared._replace(notice=charts.message("error", "This picture cannot be read", str(error)))
         if not len(recognition):
             return self._cleared._replace(notice=NO_FACE)
-        found = as_result(recognition)
-        names = [face_name(face) for face in found["faces"]]
+        faces = found["faces"]
+        names = sorted(
+            ((charts.face_name(face), i) for i, face in enumerate(faces)), key=lambda n: faces[n[1]]["face"]
+        )
+        marked = f"Faces marked: {', '.join(name for name, _ in names)}"
         return ImageView(
             notice=charts.message("info", "1 face found" if len(names) == 1 else f"{len(names)} faces found"),
-            annotated=charts.image(annotate(frame, recognition), f"Faces marked: {', '.join(names)}"),
-            chosen=gr.Dropdown(names, value=names[0], visible=len(names) > 1),
+            annotated=charts.image(annotate(frame, recognition, found["threshold"]), marked, faces, found["size"]),
+            chosen=gr.Dropdown(names, value=0, visible=len(names) > 1),
             chart=face_bars(found, 0),
             where=gr.Accordion(open=False, visible=True),
-            expression=gr.Dropdown(found["labels"], value=found["faces"][0]["label"]),
+            expression=gr.Dropdown(found["labels"], value=faces[0]["label"]),
             heat="",
-            table=charts.table(found["faces"]),
+            table=charts.table(faces),
             links=charts.downloads(found),
             result=found,
         )
@@ -100,23 +105,26 @@ class ImageHandlers:
         whole_image: bool,
         name: str,
         found: dict[str, Any],
-        face: str,
+        face: int,
         label: str,
     ) -> str:
         """Show where the model looked on one face for one label, as HTML."""
-        names = [face_name(each) for each in found["faces"]]
-        if image is None or face not in names:
+        if image is None or not face_bars(found, face):
             return charts.message("info", "No face yet", "Choose a picture with a face first.")
         try:
             recognizer, content = self._models[name], read_upload(image)
             whole = boolean("whole_image", whole_image)
-            crop, heat = recognizer.explain(content, names.index(face), label, whole_image=whole)
+            crop, heat = recognizer.explain(content, face, label, whole_image=whole)
         except RecognitionError as error:
             return charts.message("error", "There is no map of this face", str(error))
         return charts.saliency(crop, heat, label)
 
     def recognize(
-        self, image: dict[str, Any] | None, whole_image: bool = False, model_name: str | None = None
+        self,
+        image: dict[str, Any] | None,
+        whole_image: bool = False,
+        model_name: str | None = None,
+        threshold: float = UNCLEAR_BELOW,
     ) -> dict[str, Any]:
         """Recognise the apparent expression of every face in a picture.
 
@@ -124,15 +132,18 @@ class ImageHandlers:
             image: the picture: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
             whole_image: take the whole picture as one face instead of looking for faces.
             model_name: one of the models that the page offers.
+            threshold: probability below which a label is unclear, 0-1.
 
         Returns:
             size (width and height in pixels)
             labels (the names of the expressions)
-            faces (for each its number, box as left, top, right, bottom in pixels, label and all probabilities, 0-1)
+            threshold (as given)
+            faces (for each its number, box as left, top, right, bottom in pixels, label and all probabilities, 0-1;
+                unclear, and shown: the label, or "happy or fear" where it is unclear)
         """
         if image is None:
             raise refusal("Expected a picture, got none. Pass one with gradio_client.handle_file(path).")
-        return as_result(self._run(image, whole_image, model_name)[1])
+        return as_result(self._run(image, whole_image, model_name)[1], threshold)
 
     def _run(self, image: Any, whole_image: Any, name: Any) -> tuple[np.ndarray, Recognition]:
         recognizer, whole = self._models[name], boolean("whole_image", whole_image)
@@ -156,31 +167,30 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
     html = partial(gr.HTML, apply_default_css=False)  # the look is app.css's
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
-            image, whole = image_inputs()
+            image, whole, threshold = image_inputs()
         with gr.Column(min_width=300):
             notice = html(welcome, elem_id="notice")
             annotated = html(js_on_load=script("picture.js"), elem_id="annotated")
             chosen = gr.Dropdown(
                 label="Face",
                 info="Or click on a face in the picture.",
-                type="index",
                 visible=False,
                 elem_id="chosen-face",
             )
-            chart = html(elem_id="bars")
+            chart = html(js_on_load=script("picture.js"), elem_id="bars")
             with gr.Accordion("Where did the model look?", open=False, visible=False, elem_id="saliency") as where:
                 expression = gr.Dropdown(label="Expression", elem_id="expression")
                 heat = html(elem_id="heat")
     view = ImageView(
         *(notice, annotated, chosen, chart, where, expression, heat),
-        table=html(elem_id="faces"),
+        table=html(js_on_load=script("picture.js"), elem_id="faces"),
         links=html(elem_id="downloads"),
         result=gr.State(EMPTY),  # as_result() of this session's picture
     )
     gr.on(
-        [image.change, whole.change, model.change],
+        [image.change, whole.change, threshold.change, model.change],
         handlers.show,
-        inputs=[image, whole, model],
+        inputs=[image, whole, threshold, model],
         outputs=list(view),
         preprocess=False,  # the engine reads the file, so that EXIF, odd formats and errors are its own
         trigger_mode="always_last",
@@ -190,7 +200,14 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
     )
     face = [chart, where, expression, heat]
     chosen.input(show_face, [view.result, chosen], face, show_progress="hidden", api_visibility="private")
-    annotated.click(face_at, [view.result], [chosen, *face], show_progress="hidden", api_visibility="private")
+    gr.on(
+        [annotated.click, view.table.click],
+        choose_face,
+        [view.result],
+        [chosen, *face],
+        show_progress="hidden",
+        api_visibility="private",
+    )
     gr.on(
         [where.expand, expression.input],
         handlers.explain,
@@ -204,7 +221,7 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
     recognize_endpoint(handlers, models.default)
 
 
-def image_inputs() -> tuple[gr.Image, gr.Checkbox]:
+def image_inputs() -> tuple[gr.Image, gr.Checkbox, gr.Slider]:
     """Add what a picture comes in by: the drop area, the switch for cut-out faces, and the examples."""
     image = gr.Image(
         label="Picture",
@@ -222,6 +239,7 @@ def image_inputs() -> tuple[gr.Image, gr.Checkbox]:
         info="Skips the search for faces: for cut-outs such as FER-2013's.",
         elem_id="whole-picture",
     )
+    threshold = gr.Slider(**charts.THRESHOLD_SLIDER, elem_id="threshold")
     # Not gr.Examples: it names files of the server in /config, and keeps them among the visitors' files.
     examples = gr.Dataset(
         label="Examples",
@@ -231,7 +249,7 @@ def image_inputs() -> tuple[gr.Image, gr.Checkbox]:
         elem_id="examples",
     )
     examples.click(take_example, examples, image, show_progress="hidden", api_visibility="private", queue=False)
-    return image, whole
+    return image, whole, threshold
 
 
 def recognize_endpoint(handlers: ImageHandlers, default: str) -> None:
@@ -242,6 +260,7 @@ def recognize_endpoint(handlers: ImageHandlers, default: str) -> None:
             gr.Image(type="filepath", image_mode=None, visible=False, label="image"),
             gr.Checkbox(visible=False, label="whole picture"),
             gr.Textbox(default, visible=False, label="model name"),
+            gr.Number(UNCLEAR_BELOW, visible=False, label="threshold"),
         ],
         outputs=gr.JSON(visible=False, label="result"),
         preprocess=False,
@@ -257,23 +276,30 @@ def take_example(index: int) -> Any:
     return images[index]
 
 
-def as_result(recognition: Recognition) -> dict[str, Any]:
-    """Give a result as JSON, as the endpoint and the download have it."""
-    return {"size": list(recognition.size), "labels": list(recognition.labels), "faces": recognition.to_dicts()}
+def as_result(recognition: Recognition, threshold: Any = UNCLEAR_BELOW) -> dict[str, Any]:
+    """Give a result as JSON, as the endpoint and the download have it.
 
-
-def face_name(face: charts.FaceDict) -> str:
-    """Name a face as the list of faces does."""
-    return f"{face['face']} · {face['label']} {face['probability']:.0%}"
+    Raises:
+        ArgumentError: The threshold is not in 0-1.
+    """
+    threshold = number("threshold", threshold, 0, 1, UNCLEAR_BELOW)
+    return {
+        "size": list(recognition.size),
+        "labels": list(recognition.labels),
+        "threshold": threshold,
+        "faces": recognition.to_dicts(threshold),
+    }
 
 
 def face_bars(result: dict[str, Any], index: int | None) -> str:
     """Draw the bars of one face, counted from 0; nothing where there is none."""
     faces = result["faces"]
-    if not isinstance(index, int) or not 0 <= index < len(faces):
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(faces):
         return ""
-    title = "Apparent expression" if len(faces) == 1 else f"Apparent expression of face {index + 1}"
-    return charts.bars(faces[index]["probabilities"], title)
+    face = faces[index]
+    title = "Apparent expression" if len(faces) == 1 else f"Apparent expression of face {face['face']}"
+    note = f"Unclear: {face['shown']}. No expression reaches {result['threshold']:.0%}." if face["unclear"] else ""
+    return charts.bars(face["probabilities"], title, note, index)
 
 
 def show_face(result: dict[str, Any], index: int | None) -> tuple[Any, ...]:
@@ -283,21 +309,13 @@ def show_face(result: dict[str, Any], index: int | None) -> tuple[Any, ...]:
     return bars, gr.Accordion(open=False), gr.Dropdown(value=result["faces"][index]["label"]), ""
 
 
-def face_at(result: dict[str, Any], event: gr.EventData) -> tuple[Any, ...]:
-    """Choose the face that was clicked on: the smallest box around the point, as boxes may overlap.
+def choose_face(result: dict[str, Any], event: gr.EventData) -> tuple[Any, ...]:
+    """Choose the face that was clicked on, in the picture or in the table.
 
     Args:
         result: Of `as_result`.
-        event: x and y as fractions of the picture, 0-1.
+        event: `face`, its index from 0.
     """
-    x, y = event.x * result["size"][0], event.y * result["size"][1]
-
-    def area(face: charts.FaceDict) -> float:
-        left, top, right, bottom = face["box"]
-        return (right - left) * (bottom - top)
-
-    hit = [f for f in result["faces"] if f["box"][0] <= x <= f["box"][2] and f["box"][1] <= y <= f["box"][3]]
-    if not hit:
+    if not face_bars(result, event.face):
         return (SKIP,) * 5
-    face = min(hit, key=area)
-    return gr.Dropdown(value=face_name(face)), *show_face(result, face["face"] - 1)
+    return gr.Dropdown(value=event.face), *show_face(result, event.face)

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import gradio as gr
 
 from gradio_ui.model_registry import Models
+from gradio_ui.recognition.doubt import UNCLEAR_BELOW
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.video import SUFFIXES
 from gradio_ui.recognition.video_analysis import VideoAnalysis, write_json
@@ -70,7 +71,13 @@ class VideoHandlers:
         )
 
     def analyse(
-        self, file: dict[str, Any] | None, per_second: float, seconds: float, name: str, request: gr.Request
+        self,
+        file: dict[str, Any] | None,
+        per_second: float,
+        seconds: float,
+        threshold: float,
+        name: str,
+        request: gr.Request,
     ) -> Iterator[VideoView]:
         """Analyse the video and show the progress, then the results."""
         if file is None:
@@ -78,16 +85,14 @@ class VideoHandlers:
             return
         yield busy(self.cleared, progress(0, None, 0))
         try:
-            yield from self._analyse(file, per_second, seconds, name, request)
+            yield from self._analyse(file, request, per_second, seconds, threshold, name)
         except RecognitionError as error:
             yield idle(VideoView(), charts.message("error", "This video cannot be analysed", str(error)))
 
-    def _analyse(
-        self, file: Any, per_second: Any, seconds: Any, name: Any, request: gr.Request
-    ) -> Iterator[VideoView]:
+    def _analyse(self, file: Any, request: gr.Request, *options: Any) -> Iterator[VideoView]:
         with open_upload(file) as video, TemporaryDirectory() as folder:
             files = Files(Path(folder), stem_of(file))
-            analysis = self._analysis(video, per_second, seconds, name)
+            analysis = self._analysis(video, *options)
             self._under_way.begin(request, analysis)
             begun = told = time.monotonic()
             for reached in analysis.run(files.table, files.video, face_drawer(analysis.session.labels)):
@@ -115,6 +120,7 @@ class VideoHandlers:
         per_second: float = RATE,
         smoothing: float = SMOOTHING,
         model_name: str | None = None,
+        threshold: float = UNCLEAR_BELOW,
     ) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         """Recognise the apparent expression of every face in a video over time.
 
@@ -123,6 +129,7 @@ class VideoHandlers:
             per_second: frames to analyse in each second; 0 analyses every frame.
             smoothing: time constant in seconds over which probabilities are smoothed; 0 switches it off.
             model_name: one of the models that the page offers.
+            threshold: probability below which a label is unclear, 0-1.
 
         Returns:
             an MP4 file: the annotated video with the original sound
@@ -131,7 +138,8 @@ class VideoHandlers:
             dominant: the label shown for the longest time, over all faces
             seconds: the time that faces were seen, added up over all faces
             shares: for each label its share of that time in 0-1
-            faces: dominant, seconds and shares for each face
+            unclear: share of that time in which the label was unclear, 0-1
+            faces: dominant, seconds, shares and unclear for each face
             moments: for each label when it was most probable, in which face
             duration, size, analyzed_frames: of the video, in seconds, pixels and frames
             problem: what of a damaged file could not be read; empty for a sound one
@@ -140,18 +148,19 @@ class VideoHandlers:
             raise refusal("Expected a video, got none. Pass one with gradio_client.handle_file(path).")
         with open_upload(video) as opened, TemporaryDirectory() as folder:
             files = Files(Path(folder), stem_of(video))
-            analysis = self._analysis(opened, per_second, smoothing, model_name)
+            analysis = self._analysis(opened, per_second, smoothing, threshold, model_name)
             for _ in analysis.run(files.table, files.video, face_drawer(analysis.session.labels)):
                 pass
             write_json(files.table, files.json, analysis.summary())
             yield str(files.video), str(files.table), str(files.json), analysis.summary()
 
-    def _analysis(self, video: BinaryIO, per_second: Any, smoothing: Any, name: Any) -> VideoAnalysis:
+    def _analysis(self, video: BinaryIO, per_second: Any, smoothing: Any, threshold: Any, name: Any) -> VideoAnalysis:
         return VideoAnalysis(
             video,
             self._models[name],
             per_second=number("per_second", per_second, 0, MAX_RATE, RATE) or None,
             time_constant=number("smoothing", smoothing, 0, MAX_SMOOTHING, SMOOTHING),
+            threshold=number("threshold", threshold, 0, 1, UNCLEAR_BELOW),
             max_seconds=self._max_seconds,
             abandoned=abandonment(),
         )
@@ -173,6 +182,7 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
             smoothing = gr.Slider(
                 0, 2, value=SMOOTHING, step=0.1, label="Smoothing (seconds)", info="0 shows every frame as it is."
             )
+            threshold = gr.Slider(**charts.THRESHOLD_SLIDER)
             with gr.Row():
                 start = gr.Button("Analyse", variant="primary")
                 cancel = gr.Button("Cancel", interactive=False)
@@ -189,7 +199,7 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
         source,
         handlers.analyse,
         handlers.stop,
-        [source, rate, smoothing, model],
+        [source, rate, smoothing, threshold, model],
         cleared=handlers.cleared,
         welcome=handlers.welcome,
         queue=QUEUE,
@@ -206,6 +216,7 @@ def video_endpoint(handlers: VideoHandlers, default: str) -> None:
             gr.Number(RATE, visible=False, label="per_second"),
             gr.Number(SMOOTHING, visible=False, label="smoothing"),
             gr.Textbox(default, visible=False, label="model name"),
+            gr.Number(UNCLEAR_BELOW, visible=False, label="threshold"),
         ],
         outputs=[
             gr.File(visible=False, label="annotated video"),

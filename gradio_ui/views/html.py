@@ -14,11 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from gradio_ui.recognition.palette import COLORS, OTHER_COLOR
+from gradio_ui.recognition.doubt import UNCLEAR_BELOW
+from gradio_ui.recognition.palette import colors_of
 from gradio_ui.recognition.tables import face_cells, face_columns, write_csv
 from gradio_ui.views.face_labels import heat_overlay, heat_scale
 
 FaceDict = dict[str, Any]  # one element of Recognition.to_dicts()
+
+THRESHOLD_SLIDER: dict[str, Any] = {  # the arguments of gr.Slider in every tab
+    "minimum": 0,
+    "maximum": 1,
+    "step": 0.05,
+    "value": UNCLEAR_BELOW,
+    "label": "Unclear below",
+    "info": "An expression less probable than this is reported as unclear.",
+}
 
 
 def data_url(mime: str, content: bytes) -> str:
@@ -26,17 +36,43 @@ def data_url(mime: str, content: bytes) -> str:
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
 
-def image(frame: np.ndarray, description: str) -> str:
-    """Show a picture with a button to save it.
+def image(frame: np.ndarray, description: str, faces: Sequence[FaceDict] = (), size: Sequence[int] = (1, 1)) -> str:
+    """Show a picture with a button over each face, to choose it, and one to save the picture.
 
     Args:
         frame: (h, w, 3) uint8 RGB.
         description: What it shows, for those who cannot see it.
+        faces: Its faces, the first one chosen; their boxes count in pixels of an image of `size`.
+        size: Width and height of that image.
     """
-    return (
-        f'<div class="fer-picture">{_img(frame, description)}'
-        '<button type="button" class="fer-button">Save picture</button></div>'
+    buttons = "".join(
+        f'<button type="button" data-face="{index}" aria-pressed="{"false" if index else "true"}" '
+        f'aria-label="Face {escape(face_name(face))}" title="{escape(face_name(face))}" style="{_over(face, size)}">'
+        "</button>"
+        for index, face in enumerate(faces)
     )
+    return (
+        f'<div class="fer-picture"><div class="fer-faces">{_img(frame, description)}{buttons}</div>'
+        '<button type="button" class="fer-button" data-do="save">Save picture</button></div>'
+    )
+
+
+def _over(face: FaceDict, size: Sequence[int]) -> str:
+    """Give the style of an element that lies over a face, its part in the picture."""
+    left, top, right, bottom = (
+        100 * min(max(v / side, 0), 1) for v, side in zip(face["box"], (*size, *size), strict=True)
+    )
+    return f"left:{left:.2f}%;top:{top:.2f}%;width:{right - left:.2f}%;height:{bottom - top:.2f}%"
+
+
+def verdict_text(face: FaceDict) -> str:
+    """Say what to report of a face: its label with the probability, or what it may be where that is unclear."""
+    return f"unclear: {face['shown']}" if face["unclear"] else f"{face['label']} {face['probability']:.0%}"
+
+
+def face_name(face: FaceDict) -> str:
+    """Name a face by its number and what to report of it."""
+    return f"{face['face']} · {verdict_text(face)}"
 
 
 def thumbnail(frame: np.ndarray, name: str, height: int = 96) -> str:
@@ -84,21 +120,25 @@ def saliency(crop: np.ndarray, heat: np.ndarray, label: str) -> str:
     )
 
 
-def bars(probabilities: Mapping[str, float], title: str = "") -> str:
+def bars(probabilities: Mapping[str, float], title: str = "", note: str = "", chosen: int | None = None) -> str:
     """Draw a bar per label, the most probable first; plain text for a screen reader.
 
     Args:
         probabilities: Label -> probability in 0-1.
         title: Heading above the bars.
+        note: Sentence below the heading.
+        chosen: Index of the face that they are of, from 0; picture.js marks it in the picture and the table.
     """
+    colors = colors_of(list(probabilities))
     rows = "".join(
         f'<li><span class="fer-name">{escape(label)}</span>'
-        f'<span class="fer-track" aria-hidden="true"><i style="width:{p:.1%};'
-        f'background:{COLORS.get(label, OTHER_COLOR)}"></i></span>'
+        f'<span class="fer-track" aria-hidden="true"><i style="width:{p:.1%};background:{colors[label]}"></i></span>'
         f'<span class="fer-value">{p:.1%}</span></li>'
         for label, p in sorted(probabilities.items(), key=lambda item: -item[1])
     )
-    return f'<h3 class="fer-title">{escape(title)}</h3><ul class="fer-bars">{rows}</ul>'
+    mark = "" if chosen is None else f' data-chosen="{chosen}"'
+    hint = f'<p class="fer-hint">{escape(note)}</p>' if note else ""
+    return f'<h3 class="fer-title"{mark}>{escape(title)}</h3>{hint}<ul class="fer-bars">{rows}</ul>'
 
 
 def message(kind: str, title: str, text: str = "") -> str:
@@ -116,14 +156,16 @@ def message(kind: str, title: str, text: str = "") -> str:
 
 
 def table(faces: Sequence[FaceDict]) -> str:
-    """Tabulate all faces, one row each: number, label, probability, box in pixels, the detector's confidence."""
+    """Tabulate all faces by number: label, probability, box in pixels, detector's confidence; a row chooses one."""
     head = "".join(
         f'<th scope="col">{name}</th>' for name in ("Face", "Expression", "Probability", "Box (px)", "Detector")
     )
     rows = "".join(
-        f'<tr><th scope="row">{face["face"]}</th><td>{escape(face["label"])}</td><td>{face["probability"]:.1%}</td>'
+        f'<tr data-face="{index}" aria-current="{"false" if index else "true"}"><th scope="row">'
+        f'<button type="button" aria-label="Choose face {face["face"]}">{face["face"]}</button></th>'
+        f"<td>{'unclear: ' * face['unclear']}{escape(face['shown'])}</td><td>{face['probability']:.1%}</td>"
         f"<td>{', '.join(f'{v:.0f}' for v in face['box'])}</td><td>{face['confidence']:.0%}</td></tr>"
-        for face in faces
+        for index, face in sorted(enumerate(faces), key=lambda one: one[1]["face"])
     )
     return (
         '<div class="fer-scroll" tabindex="0" role="region" aria-label="All faces"><table class="fer-table">'

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradio_ui.recognition.palette import COLORS, OTHER_COLOR
-from gradio_ui.recognition.tables import label_columns
+from gradio_ui.recognition.palette import DASHES, colors_of
+from gradio_ui.recognition.tables import escape_cell, label_columns
 from gradio_ui.recognition.tracker import LOST_SECONDS
 from gradio_ui.recognition.video_analysis import Moment, video_columns
 from gradio_ui.views import html as charts
@@ -71,10 +71,9 @@ def summary_html(found: Mapping[str, Any], moments: Mapping[str, Moment]) -> str
         for moment in sorted(moments.values(), key=lambda moment: moment.seconds)
     )
     title = f"Mostly {found['dominant']}: share of the time that faces were seen"
-    return (
-        f"{charts.bars(found['shares'], title)}"
-        f'<h3 class="fer-title fer-next">Key moments</h3><div class="fer-moments">{cards}</div>'
-    )
+    doubt = f"Unclear, as no expression reached {found['threshold']:.0%}, in {found['unclear']:.0%} of that time."
+    key_moments = f'<h3 class="fer-title fer-next">Key moments</h3><div class="fer-moments">{cards}</div>'
+    return charts.bars(found["shares"], title, doubt if found["unclear"] else "") + (key_moments if cards else "")
 
 
 def _jpeg_url(image: np.ndarray) -> str:
@@ -86,7 +85,7 @@ def _jpeg_url(image: np.ndarray) -> str:
 
 
 def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
-    """Plot the smoothed probabilities over time, a panel per face.
+    """Plot the smoothed probabilities over time, a panel per face; the label that the video shows has a broad line.
 
     Args:
         table: CSV file of `VideoAnalysis.run`.
@@ -96,9 +95,11 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
     from plotly.subplots import make_subplots
 
     labels = list(found["shares"])
-    shown = label_columns(labels)
+    colors, shown = colors_of(labels), label_columns(labels)
     columns = list(shown.values())
-    rows = pd.read_csv(table, header=0, names=video_columns(labels), usecols=["seconds", "face", *columns])
+    rows = pd.read_csv(
+        table, header=0, names=video_columns(labels), usecols=["seconds", "face", "label", "unclear", *columns]
+    )
     faces = [face["face"] for face in found["faces"][:PLOTTED_FACES]]
     figure = make_subplots(
         rows=max(1, len(faces)),
@@ -108,10 +109,25 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
     )
     for panel, face in enumerate(faces, start=1):
         own = rows[rows["face"] == face].reset_index(drop=True)
-        own = own.groupby(own.index // -(-len(own) // PLOTTED_POINTS)).mean()
+        points = own.groupby(own.index // -(-len(own) // PLOTTED_POINTS))
+        held = points["label"].first().where(~points["unclear"].first().eq(True))
+        own = points[["seconds", *columns]].mean()
         steps = own["seconds"].diff()
         own.loc[steps > max(LOST_SECONDS, 3 * steps.median()), columns] = None  # no line while the face was away
         for label in labels:
+            figure.add_scatter(
+                x=own["seconds"],
+                y=own[shown[label]].where(held == escape_cell(label)),
+                name=label,
+                legendgroup=label,
+                showlegend=False,
+                mode="lines",
+                line={"color": colors[label], "width": 7},
+                opacity=0.4,
+                hoverinfo="skip",
+                row=panel,
+                col=1,
+            )
             figure.add_scatter(
                 x=own["seconds"],
                 y=own[shown[label]],
@@ -119,7 +135,7 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
                 legendgroup=label,
                 showlegend=panel == 1,
                 mode="lines" if len(own) > 1 else "markers",
-                line={"color": COLORS.get(label, OTHER_COLOR), "width": 2},
+                line={"color": colors[label], "width": 2, "dash": DASHES.get(label, "solid")},
                 hovertemplate="%{y:.0%}",
                 row=panel,
                 col=1,

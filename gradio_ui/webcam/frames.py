@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gradio_ui.recognition.doubt import UNCLEAR_BELOW
 from gradio_ui.recognition.errors import ImageError
 from gradio_ui.recognition.image_io import read_image
 from gradio_ui.server.sessions import RequestError
@@ -32,6 +33,7 @@ class LiveFrame:
         start: number that grows with each start of the camera; faces are tracked from one start to the next.
         seconds: when the page showed the frame, on the page's own clock.
         smoothing: time constant in seconds, 0 to `MAX_SMOOTHING`.
+        threshold: probability below which a label is unclear, 0-1.
         recording: number of the recording it belongs to, counted from 1 as they come; 0 for none.
     """
 
@@ -39,6 +41,7 @@ class LiveFrame:
     start: float
     seconds: float
     smoothing: float
+    threshold: float
     recording: int
 
     @classmethod
@@ -55,6 +58,7 @@ class LiveFrame:
             start=_number(data, "start", _LARGEST),
             seconds=_number(data, "seconds", _LARGEST / 1000),
             smoothing=_number(data, "smoothing", MAX_SMOOTHING),
+            threshold=_number({"threshold": UNCLEAR_BELOW} | data, "threshold", 1),
             recording=_integer(data, "recording"),
         )
 

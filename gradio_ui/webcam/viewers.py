@@ -60,7 +60,7 @@ class Viewer:
             if frame.start != self._newest[0]:
                 self._session.reset()
             self._newest = (frame.start, frame.seconds)
-            self._session.time_constant = frame.smoothing
+            self._session.time_constant, self._session.threshold = frame.smoothing, frame.threshold
             faces = self._session.update(recognition, frame.seconds)
             if frame.recording > self._number and not self._closed:
                 self._record(frame.recording)
@@ -187,7 +187,7 @@ def _full() -> BusyError:
 
 
 def as_dict(face: TrackedFace, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Describe a face, ready for JSON: id, box in pixels, confidence, label, all probabilities, smoothed and raw."""
+    """Describe a face, ready for JSON: id, box in pixels, confidence, label, doubt, smoothed and raw probabilities."""
 
     def named(values: Any) -> Mapping[str, float]:
         return {label: round(float(p), 5) for label, p in zip(labels, values, strict=True)}
@@ -197,6 +197,8 @@ def as_dict(face: TrackedFace, labels: tuple[str, ...]) -> dict[str, Any]:
         "box": [round(v, 1) for v in face.box],
         "confidence": round(face.confidence, 4),
         "label": face.label,
+        "unclear": face.unclear,
+        "shown": face.shown,
         "probabilities": named(face.probabilities),
         "raw": named(face.raw),
     }

@@ -52,6 +52,7 @@ def test_only_named_endpoints_are_public(client: Client) -> None:
         "image",
         "whole_image",
         "model_name",
+        "threshold",
     ]
 
 

@@ -90,7 +90,7 @@ def test_table_of_the_image_tab_is_data() -> None:
     [row] = csv.DictReader(io.StringIO(to_csv([face()]), newline=""))
     check_row(row)
     assert not any(cell.startswith("=") for cell in (*row, *row.values()))
-    assert to_csv([]) == "face,left,top,right,bottom,confidence,label,probability\r\n"
+    assert to_csv([]) == "face,left,top,right,bottom,confidence,label,probability,unclear,shown\r\n"
 
 
 def test_table_of_the_batch_tab_is_data(tmp_path: Path) -> None:
@@ -129,8 +129,9 @@ def test_table_of_a_video_is_data(tmp_path: Path) -> None:
         check_row(row)
     write_json(tmp_path / "t.csv", tmp_path / "t.json", analysis.summary())
     read = json.loads((tmp_path / "t.json").read_text())["timeline"]
-    assert [(row["face"], row["label"], row["=HYPERLINK(1)"], row["path_probability"]) for row in read] == [
-        (1, "=HYPERLINK(1)", 0.7, 0.2)
+    names = ("face", "label", "unclear", "shown", "=HYPERLINK(1)", "path_probability")
+    assert [[row[name] for name in names] for row in read] == [
+        [1, "=HYPERLINK(1)", False, "=HYPERLINK(1)", 0.7, 0.2]
     ] * 2
     plot = timeline(tmp_path / "t.csv", analysis.summary())
     assert {line.name: line.y[0] for line in plot.data} == dict(zip(LABELS, PROBABILITIES, strict=True))
@@ -149,7 +150,8 @@ def test_table_of_the_webcam_follows_the_same_rule(root: Path, tmp_path: Path) -
 for (const [i, label] of labels.entries()) {
   const of = Object.fromEntries(labels.map((name, at) => [name, (at + 1) / 64]));
   const scores = { probabilities: of, raw: of };
-  table.add(i, [64, 48], labels, [{ face: 1, box: [-3.5, 2, 30, 40], confidence: 0.5, label, ...scores }]);
+  const told = { label, unclear: i % 2 > 0, ...scores };
+  table.add(i, [64, 48], labels, [{ face: 1, box: [-3.5, 2, 30, 40], confidence: 0.5, ...told }]);
 }
 process.stdout.write(table.toCSV());
 """
@@ -168,8 +170,11 @@ process.stdout.write(table.toCSV());
         "height": 48,
         "confidence": 0.5,
     }
+    doubt = f"{labels[-1]} or {labels[-2]}"  # the most probable ones
     rows = [
-        {"seconds": i, **place, "confidence": 0.5, "label": label} | probabilities for i, label in enumerate(labels)
+        {"seconds": i, **place, "label": label, "unclear": i % 2 > 0, "shown": doubt if i % 2 else label}
+        | probabilities
+        for i, label in enumerate(labels)
     ]
     expected = io.StringIO(newline="")
     write_csv(expected, list(rows[0]), rows)

@@ -1,7 +1,8 @@
-"""A plain web server with the on-device engine, a model, YuNet and onnxruntime-web: what a static host gives."""
+"""A plain web server with the on-device engine, a model folder, YuNet and onnxruntime-web, as a static host is."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ class Handler(SimpleHTTPRequestHandler):
         self.wfile.write(PAGE)
 
     def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")  # as the Hub and the CDN do
         if self.isolated:
             for name, value in ISOLATION:
                 self.send_header(name, value)
@@ -65,6 +67,14 @@ class Handler(SimpleHTTPRequestHandler):
 
     def log_message(self, *values: object) -> None:
         """Say nothing."""
+
+
+class Server(ThreadingHTTPServer):
+    """Goes on where a page is closed during a download."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -79,7 +89,7 @@ def device_server(isolated: bool = False, **more: Path) -> Iterator[str]:
         The address, with a slash at its end.
     """
     handler = partial(Handler, places=places() | more, isolated=isolated)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/"
         server.shutdown()

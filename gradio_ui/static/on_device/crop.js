@@ -70,7 +70,8 @@ function cut(frame, left, top, side) {
 }
 
 /**
- * Turn an image about a point, which becomes the middle of the result: OpenCV's warpAffine with INTER_LINEAR.
+ * Turn an image about a point, which becomes the middle of the result: OpenCV's warpAffine with INTER_LINEAR, whose
+ * places are multiples of 1/32 of a pixel.
  * @param {Pixels} image
  * @param {number[]} center x and y in pixels
  * @param {number} roll in radians, counterclockwise
@@ -78,22 +79,25 @@ function cut(frame, left, top, side) {
  * @returns {Pixels}
  */
 function turn({ data, width, height }, center, roll, side) {
-  const [cos, sin] = [Math.cos(roll), Math.sin(roll)];
+  const [cos, sin] = [1024 * Math.cos(roll), 1024 * Math.sin(roll)];
   const half = (side - 1) / 2;
+  const startX = 1024 * center[0] - cos * half + sin * half;
+  const startY = 1024 * center[1] - sin * half - cos * half;
   const out = new Uint8ClampedArray(4 * side * side).fill(255);
   for (let y = 0, to = 0; y < side; y++) {
+    const rowX = roundEven(startX - sin * y) + 16;
+    const rowY = roundEven(startY + cos * y) + 16;
     for (let x = 0; x < side; x++, to += 4) {
-      const fromX = Math.min(Math.max(center[0] + cos * (x - half) - sin * (y - half), 0), width - 1);
-      const fromY = Math.min(Math.max(center[1] + sin * (x - half) + cos * (y - half), 0), height - 1);
-      const [left, top] = [Math.floor(fromX), Math.floor(fromY)];
-      const [u, v] = [fromX - left, fromY - top];
-      const at = 4 * (width * top + left);
-      const right = left + 1 < width ? 4 : 0;
-      const below = top + 1 < height ? 4 * width : 0;
+      const placeX = Math.min(Math.max((rowX + roundEven(cos * x)) >> 5, 0), 32 * (width - 1));
+      const placeY = Math.min(Math.max((rowY + roundEven(sin * x)) >> 5, 0), 32 * (height - 1));
+      const [u, v] = [placeX & 31, placeY & 31];
+      const at = 4 * (width * (placeY >> 5) + (placeX >> 5));
+      const right = u ? 4 : 0;
+      const below = v ? 4 * width : 0;
       for (let i = at; i < at + 3; i++) {
-        const upper = data[i] + u * (data[i + right] - data[i]);
-        const lower = data[i + below] + u * (data[i + below + right] - data[i + below]);
-        out[to + i - at] = upper + v * (lower - upper);
+        const upper = (32 - u) * data[i] + u * data[i + right];
+        const lower = (32 - u) * data[i + below] + u * data[i + below + right];
+        out[to + i - at] = ((32 - v) * upper + v * lower + 512) >> 10;
       }
     }
   }

@@ -9,7 +9,7 @@
  * - "corrupt": a file differs from its SHA-256 checksum, or cannot be read;
  * - "model": the files are not those of an expression classifier that the engine can run;
  * - "memory": the browser gives no more memory;
- * - "gpu_lost": the graphics processor was reset or taken away;
+ * - "gpu_lost": the graphics processor was reset or taken away while the networks were loaded;
  * - "image": an image cannot be read;
  * - "closed": the recognizer was closed.
  * @typedef {"unsupported" | "no_simd" | "no_webgpu" | "insecure" | "network" | "missing" | "corrupt" | "model" |

@@ -8,6 +8,7 @@
  * The work is done in a Web Worker, so the page is never blocked.
  */
 
+import { UNCLEAR_BELOW } from "./doubt.js";
 import { DeviceError } from "./errors.js";
 import { unsupported } from "./support.js";
 
@@ -105,13 +106,14 @@ export class EmotionRecognizer {
    * Recognize and follow the faces of the next frame of a live video. While a frame is worked on one other may wait; a
    * frame whose place a newer one takes is late.
    * @param {ImageSource} frame an ImageBitmap or VideoFrame is handed over, and closed afterwards
-   * @param {{seconds: number, smoothing?: number}} options seconds: when the frame was shown, on any clock that only
-   *   grows; smoothing: time constant in seconds, 0 for none
+   * @param {{seconds: number, smoothing?: number, threshold?: number}} options seconds: when the frame was shown, on
+   *   any clock that only grows; smoothing: time constant in seconds, 0 for none; threshold: probability below which a
+   *   label is unclear
    * @returns {Promise<Tracked>} what the server's live mode answers
    * @throws {DeviceError} the frame cannot be read, or the networks cannot be run
    */
-  async track(frame, { seconds, smoothing = 0.5 }) {
-    const options = { seconds, smoothing };
+  async track(frame, { seconds, smoothing = 0.5, threshold = UNCLEAR_BELOW }) {
+    const options = { seconds, smoothing, threshold };
     if (!this.#tracking) return this.#track(frame, options);
     // A video and a canvas show another frame by the time it is their turn, so their pixels are taken now.
     const [taken] = await transferable(frame);

@@ -16,7 +16,11 @@ import { ExpressionSession } from "./tracker.js";
 
 /** @type {Record<Precision, string>} */
 const ONNX_FILES = { float32: "onnx/model.onnx", int8: "onnx/model_quantized.onnx" };
-const FULL_SEARCH_SECONDS = 0.25; // between two searches of all of a live frame at the large scale
+const FULL_SEARCH_SECONDS = 0.25; // between two searches of all of a live frame at both scales
+const BOTH_SCALES_SIDE = 128; // pixels at the large scale; around a larger face it would cost too much
+// In a crowd the faces of a live frame are scored in turn, so that the boxes keep up: as many as this time allows, and
+// at least so many.
+const [SCORING_MS, LEAST_SCORED] = [30, 3];
 
 /** The engine itself; it runs in the worker. */
 export class Recognizer {
@@ -27,6 +31,7 @@ export class Recognizer {
   /** @type {{faces: Face[], scales: number[], searched: number, size: string}} what the last live frame showed */
   #seen = nothingSeen();
   #seconds = -Infinity;
+  #faceMs = Infinity; // to score a face, by the last frame
 
   /**
    * Use `load`.
@@ -94,18 +99,22 @@ export class Recognizer {
   /**
    * Recognize and follow the faces of the next frame of a live video.
    * @param {Pixels} frame
-   * @param {{seconds: number, smoothing: number}} options
+   * @param {{seconds: number, smoothing: number, threshold: number}} options
    * @returns {Promise<import("./types.js").Tracked>}
    */
-  async track(frame, { seconds, smoothing }) {
+  async track(frame, { seconds, smoothing, threshold }) {
     if (!(seconds > this.#seconds)) return { late: true };
     this.#seconds = seconds;
-    return this.#survive(async () => {
-      const faces = await this.#look(frame, seconds);
-      const scores = await this.classifier.classify(this.#crops(frame, faces));
-      const scored = faces.map(({ box, confidence }, i) => ({ box, confidence, scores: scores[i] }));
-      return { faces: this.session.update(scored, seconds, smoothing), labels: this.classifier.labels };
-    });
+    const found = await this.#survive(() => this.#look(frame, seconds));
+    const ids = this.session.identify(found.map(({ box }) => box), seconds);
+    const chosen = this.session.choose(ids, Math.max(LEAST_SCORED, Math.floor(SCORING_MS / this.#faceMs)));
+    const start = performance.now();
+    const crops = this.#crops(frame, chosen.map((place) => found[place]));
+    const scores = await this.#survive(() => this.classifier.classify(crops));
+    if (chosen.length) this.#faceMs = (performance.now() - start) / chosen.length;
+    const faces = found.map(({ box, confidence }, place) => ({ box, confidence, scores: scores[chosen.indexOf(place)] }));
+    const options = { smoothing, threshold };
+    return { faces: this.session.follow(faces, ids, seconds, options), labels: this.classifier.labels };
   }
 
   /** Forget the faces followed so far; ids start at 1 again. */
@@ -116,24 +125,28 @@ export class Recognizer {
   }
 
   /**
-   * Find the faces of a live frame. The small scale is cheap and searched in every frame; the large one all over only
-   * now and then, and otherwise near those faces that it is needed for.
+   * Find the faces of a live frame: near those that are known, and now and then all over. Where none is known, the
+   * small scale is searched, which is cheap.
    * @param {Pixels} frame
    * @param {number} seconds
    * @returns {Promise<Face[]>}
    */
   async #look(frame, seconds) {
-    const scales = scalesOf(frame);
-    const size = `${frame.width}x${frame.height}`;
-    const near = this.#seen.faces.filter((_, i) => this.#seen.scales[i] === scales.at(-1)).map(({ box }) => box);
-    const due = size !== this.#seen.size || seconds - this.#seen.searched >= FULL_SEARCH_SECONDS || scales.length === 1;
-    let found = await this.detector.search(frame, scales, due ? undefined : near);
-    let searched = due ? seconds : this.#seen.searched;
-    if (!due && found.faces.length < this.#seen.faces.length) {
-      found = await this.detector.search(frame, scales); // one was lost: it moved far, or went
-      searched = seconds;
+    const { faces, scales, searched, size } = this.#seen;
+    const shape = `${frame.width}x${frame.height}`;
+    const [small, large] = scalesOf(frame);
+    let due = shape !== size || seconds - searched >= FULL_SEARCH_SECONDS;
+    let found;
+    if (!due) {
+      const boxes = faces.map(({ box }) => box);
+      const sides = boxes.map(([left, top, right, bottom]) => large * Math.max(right - left, bottom - top));
+      const near = boxes.filter((_, i) => scales[i] === large || sides[i] <= BOTH_SCALES_SIDE);
+      const searches = [{ scale: small, near: faces.length ? boxes : null }, ...(near.length ? [{ scale: large, near }] : [])];
+      found = await this.detector.search(frame, searches);
+      due = found.faces.length < faces.length; // one is lost: it moved far, or went
     }
-    this.#seen = { ...found, searched, size };
+    if (due || !found) found = await this.detector.searchAll(frame);
+    this.#seen = { ...found, searched: due ? seconds : searched, size: shape };
     return found.faces;
   }
 
@@ -153,7 +166,7 @@ export class Recognizer {
   }
 
   /**
-   * Do something; where the graphics processor is lost meanwhile, go on without it.
+   * Do something; where the graphics processor is lost meanwhile, go on with WebAssembly.
    * @template T
    * @param {() => Promise<T>} work
    * @returns {Promise<T>}
@@ -162,8 +175,7 @@ export class Recognizer {
     try {
       return await work();
     } catch (error) {
-      const lost = error instanceof DeviceError && error.reason === "gpu_lost";
-      if (!lost || (this.options.backend ?? "auto") !== "auto") throw error;
+      if (!(error instanceof DeviceError) || error.reason !== "gpu_lost") throw error;
       await this.#open("wasm", new Progress(() => {}));
       return work();
     }

@@ -90,7 +90,7 @@ function areaSpans(input, output, scale) {
 }
 
 /**
- * Enlarge an image: OpenCV's INTER_CUBIC.
+ * Enlarge an image: OpenCV's INTER_CUBIC, as its builds for x86 compute it, with weights that are not rounded.
  * @param {Pixels} image
  * @param {number} width of the result in pixels
  * @param {number} height of the result in pixels
@@ -114,7 +114,7 @@ export function enlargeCubic(image, width, height) {
     for (let x = 0; x < 3 * width; x++) {
       let sum = 0;
       for (let i = 0; i < 4; i++) sum += weights[i] * lines[3 * width * taps[i] + x];
-      out[4 * (width * y + Math.floor(x / 3)) + (x % 3)] = sum / 2 ** 22;
+      out[4 * (width * y + Math.floor(x / 3)) + (x % 3)] = sum;
     }
   });
   return { data: out, width, height };
@@ -136,7 +136,7 @@ function cubicTaps(input, output) {
     weights.push(1 - weights[0] - weights[1] - weights[2]);
     return {
       taps: [-1, 0, 1, 2].map((step) => Math.min(Math.max(first + step, 0), input - 1)), // the edge is repeated
-      weights: weights.map((weight) => roundEven(weight * 2048)),
+      weights,
     };
   });
 }

@@ -82,14 +82,14 @@ export class Runtime {
   /**
    * Load it, verified against the hashes of `VERSION`.
    * @param {Backend} backend
-   * @param {{folder?: string, progress?: import("./files.js").Progress}} options folder: URL of the dist files; by
-   *   default the public CDN
+   * @param {{folder?: string | null, progress?: import("./files.js").Progress}} options folder: URL of the dist files;
+   *   by default the public CDN
    * @returns {Promise<Runtime>}
    * @throws {DeviceError} a file cannot be reached or has another hash
    */
-  static async load(backend, { folder = CDN, progress } = {}) {
+  static async load(backend, { folder, progress }) {
     const build = BUILDS[backend === "wasm" ? "wasm" : "Suspending" in WebAssembly ? "jspi" : "asyncify"];
-    const at = folder.endsWith("/") ? folder : `${folder}/`;
+    const at = (folder || CDN).replace(/\/?$/, "/");
     const [script, wasm] = await Promise.all(
       [build.script, build.wasm].map((file) => fetchFile(at + file, { ...FILES[file], progress })),
     );

@@ -37,7 +37,9 @@
  * @property {number} face the stable id, counted from 1
  * @property {number[]} box left, top, right, bottom in pixels of the frame, rounded to 0.1
  * @property {number} confidence the detector's, 0-1
- * @property {string} label the one to show; another must lead clearly before it changes
+ * @property {string} label the most probable one; another must lead clearly before it changes
+ * @property {boolean} unclear whether the label's probability is below the threshold
+ * @property {string} shown the label, or the two most probable ones as "happy or fear" where it is unclear
  * @property {Record<string, number>} probabilities smoothed, by label
  * @property {Record<string, number>} raw of this frame alone, by label
  */
@@ -60,7 +62,8 @@
  * @property {string | URL} [runtime] folder with onnxruntime-web's dist files; by default the pinned version on the
  *   public CDN. Either way they are verified against the hashes of that version
  * @property {Precision | "auto"} [precision] by default int8 with WebAssembly where the model has it, otherwise float32
- * @property {Backend | "auto"} [backend] by default WebGPU where the browser has it, otherwise WebAssembly
+ * @property {Backend | "auto"} [backend] by default WebGPU where the browser has it, otherwise WebAssembly, with which the
+ *   engine also goes on where the graphics processor is lost
  * @property {Record<string, string>} [checksums] path in the model folder, or "detector" -> SHA-256 in hexadecimal
  * @property {OnProgress} [onProgress] called with the bytes of all files so far and the file that they are of
  */

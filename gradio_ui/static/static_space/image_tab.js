@@ -1,6 +1,8 @@
 // The image tab: one or many images, dropped, pasted, chosen or taken, recognized on this device; nothing is uploaded.
 
 import { REASONS, openCamera, release } from "../camera.js";
+import { readingOrder, verdict } from "../labels.js";
+import { UNCLEAR_BELOW } from "../on_device/doubt.js";
 import { imagesToCSV, save, saveBlob } from "../table.js";
 import { paintStill } from "../view.js";
 
@@ -53,10 +55,12 @@ export function mountImages(root, { colorsOf, device }) {
     try {
       const { width, height, faces } = await device.recognize(entry.blob, { wholeImage: whole.checked });
       entry.size = [width, height];
-      entry.faces = faces.map(({ box, confidence, label, probabilities }, i) => ({
+      const sorted = readingOrder(faces.map(({ box }) => box)).map((i) => faces[i]);
+      entry.faces = sorted.map(({ box, confidence, label, probabilities }, i) => ({
         face: i + 1,
         box: box.map((value) => Number(value.toFixed(1))),
         ...{ confidence, label, probability: probabilities[label], probabilities },
+        ...verdict(label, probabilities, UNCLEAR_BELOW),
       }));
     } catch (error) {
       entry.error = error.message;
@@ -213,5 +217,5 @@ export function mountImages(root, { colorsOf, device }) {
 }
 
 const percent = (probability) => `${(100 * probability).toFixed(1)}%`;
-const named = ({ label, probability }) => `${label} ${Math.round(100 * probability)}%`;
+const named = ({ label, probability, unclear, shown }) => (unclear ? `unclear: ${shown}` : `${label} ${Math.round(100 * probability)}%`);
 const mb = (bytes) => (bytes / 1e6).toFixed(1);

@@ -12,6 +12,8 @@ FACE = {
     "confidence": 0.875,
     "label": "happy",
     "probability": 0.25,
+    "unclear": True,
+    "shown": "sad or happy",
     "probabilities": {"sad": 0.75, "happy": 0.25},
 }
 
@@ -36,7 +38,7 @@ def test_a_recognition_uses_the_same_format() -> None:
 def test_cells_are_those_of_the_columns() -> None:
     cells = face_cells(FACE)
     assert list(cells) == face_columns(["sad", "happy"]) == [*FACE_COLUMNS, "sad", "happy"]
-    assert list(cells.values()) == [2, -3.2, 4.0, 50.1, 60.0, 0.875, "happy", 0.25, 0.75, 0.25]
+    assert list(cells.values()) == [2, -3.2, 4.0, 50.1, 60.0, 0.875, "happy", 0.25, True, "sad or happy", 0.75, 0.25]
 
 
 @pytest.mark.parametrize("name", ["path", "file", "seconds", "error", *FACE_COLUMNS])
@@ -49,7 +51,7 @@ def test_no_label_overwrites_a_column(name: str) -> None:
         f"{name}_probability": f"{name}_probability",
     }
     cells = face_cells(face_dict(7, [1, 2, 3, 4], 0.5, name, labels, [0.5, 0.25, 0.125]))
-    assert [cells[column] for column in FACE_COLUMNS] == [7, 1.0, 2.0, 3.0, 4.0, 0.5, name, 0.5]
+    assert [cells[column] for column in FACE_COLUMNS] == [7, 1.0, 2.0, 3.0, 4.0, 0.5, name, 0.5, False, name]
     assert [cells[columns[label]] for label in labels] == [0.5, 0.25, 0.125]
 
 

@@ -171,7 +171,13 @@ def test_summary_shares_time_not_frames() -> None:
     assert summary["shares"]["sad"] == pytest.approx(0.9 / 1.24)
     assert [face["face"] for face in summary["faces"]] == [1]
     session.reset()
-    assert session.summary() == {"dominant": None, "seconds": 0, "shares": dict.fromkeys(LABELS, 0.0), "faces": []}
+    assert session.summary() == {
+        "dominant": None,
+        "seconds": 0,
+        "shares": dict.fromkeys(LABELS, 0.0),
+        "unclear": 0,
+        "faces": [],
+    }
 
 
 def test_a_gap_counts_for_nobody_and_shows_anew() -> None:
@@ -224,6 +230,31 @@ def test_the_summary_is_bounded_and_its_totals_right() -> None:
     assert MAX_FACES <= len(summary["faces"]) <= 2 * MAX_FACES
     assert summary["seconds"] == pytest.approx(FIRST_SIGHT * (3 * MAX_FACES + 1))
     assert summary["shares"]["happy"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_doubt_follows_the_held_label() -> None:
+    """A label below the threshold is unclear, whether it is the most probable one or only held."""
+    session = ExpressionSession(LABELS, time_constant=0.5, threshold=0.4)
+    (face,) = session.update(seen((0.5, 0.3, 0.2)), 0.0)
+    assert (face.label, face.unclear, face.shown) == ("happy", False, "happy")
+    (face,) = session.update(seen((0.36, 0.44, 0.2)), 5.0 - 3.5)
+    assert face.probabilities[1] > face.probabilities[0]
+    assert (face.label, face.unclear, face.shown) == ("happy", True, "sad or happy")
+    (face,) = session.update(seen((0.3, 0.65, 0.05)), 2.5)
+    assert (face.label, face.unclear, face.shown) == ("sad", False, "sad")
+    summary = session.summary()
+    assert summary["unclear"] == summary["faces"][0]["unclear"] == pytest.approx(1 / 2.54)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
+    with pytest.raises(ValueError, match="threshold: expected a probability from 0 to 1"):
+        ExpressionSession(LABELS, threshold=threshold)
+
+
+def test_new_faces_are_numbered_in_reading_order() -> None:
+    faces = faces_at((500, 320), (100, 100), (300, 90), (80, 300))
+    assert FaceTracker().update(faces, 0.0).tracker_id.tolist() == [4, 1, 2, 3]
 
 
 def test_a_negative_time_constant_is_refused() -> None:

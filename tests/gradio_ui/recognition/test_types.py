@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradio_ui.recognition.types import Faces, Recognition
+from gradio_ui.recognition.types import Faces, Recognition, reading_order
 
 GOOD: dict[str, Any] = {
     "xyxy": np.zeros((2, 4), np.float32),
@@ -31,3 +31,34 @@ def test_arrays_of_other_shapes_are_refused(name: str, shape: tuple[int, ...]) -
 def test_probabilities_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"probabilities: expected shape \(2, 2\), got"):
         Recognition(Faces(**GOOD), np.zeros(shape), ("happy", "sad"), (9, 9))
+
+
+@pytest.mark.parametrize(
+    ("centers", "order"),
+    [
+        ([], []),
+        ([(5, 5)], [0]),
+        ([(90, 12), (50, 8), (10, 10)], [2, 1, 0]),  # one row, not quite level
+        ([(10, 40), (90, 10), (50, 44), (10, 12)], [3, 1, 0, 2]),  # two rows
+        ([(10, 30), (20, 20), (30, 10)], [2, 1, 0]),  # a staircase
+    ],
+)
+def test_faces_are_read_row_by_row(centers: list[tuple[float, float]], order: list[int]) -> None:
+    boxes = np.array([(x - 8, y - 8, x + 8, y + 8) for x, y in centers], np.float32).reshape(-1, 4)
+    assert reading_order(boxes) == order
+
+
+def test_the_list_stays_largest_first() -> None:
+    """Numbers follow the page; the order, in which callers take the first face, does not change."""
+    boxes = np.array([(50, 0, 90, 40), (0, 0, 30, 30)], np.float32)
+    result = Recognition(Faces(boxes, np.ones(2, np.float32)), np.eye(2, dtype=np.float32), ("happy", "sad"), (99, 99))
+    assert [(face["face"], face["label"]) for face in result.to_dicts()] == [(2, "happy"), (1, "sad")]
+
+
+def test_a_label_is_unclear_below_the_threshold() -> None:
+    faces = Faces(np.zeros((1, 4), np.float32), np.ones(1, np.float32))
+    result = Recognition(faces, np.array([[0.3, 0.38, 0.32]], np.float32), ("happy", "fear", "sad"), (9, 9))
+    (face,) = result.to_dicts()
+    assert (face["label"], face["unclear"], face["shown"]) == ("fear", True, "fear or sad")
+    (face,) = result.to_dicts(threshold=0.37)
+    assert (face["label"], face["unclear"], face["shown"]) == ("fear", False, "fear")

@@ -17,7 +17,7 @@ from gradio_ui.recognition.errors import ModelError
 from gradio_ui.server.uploads import REFUSAL
 from gradio_ui.settings import Settings
 from gradio_ui.tabs.batch import BatchHandlers
-from gradio_ui.tabs.image import EMPTY, ImageHandlers, face_at, show_face, take_example
+from gradio_ui.tabs.image import EMPTY, ImageHandlers, choose_face, show_face, take_example
 from gradio_ui.tabs.video import VideoHandlers
 from tests.support.app_fixtures import FakeRecognizer
 from tests.support.clips import make_clip
@@ -52,13 +52,13 @@ def portrait(stored: Path, portrait_file: Path) -> dict[str, str]:
 
 def test_a_image_is_shown_and_explained(models: Models, portrait: dict[str, str]) -> None:
     handlers = ImageHandlers(models, "welcome")
-    shown = handlers.show(portrait, False, "me/fake")
+    shown = handlers.show(portrait, False, 0.4, "me/fake")
     assert "2 faces found" in shown.notice and shown.annotated.startswith('<div class="fer-picture">')
     assert [face["label"] for face in shown.result["faces"]] == ["happy", "sad"]
-    heat = handlers.explain(portrait, False, "me/fake", shown.result, "2 · sad 70%", "sad")
+    heat = handlers.explain(portrait, False, "me/fake", shown.result, 1, "sad")
     assert "fer-saliency" in heat
-    assert "No face yet" in handlers.explain(portrait, False, "me/fake", EMPTY, "1 · happy 70%", "happy")
-    assert "No face yet" in handlers.explain(None, False, "me/fake", shown.result, "2 · sad 70%", "sad")
+    assert "No face yet" in handlers.explain(portrait, False, "me/fake", EMPTY, 0, "happy")
+    assert "No face yet" in handlers.explain(None, False, "me/fake", shown.result, 1, "sad")
 
 
 @pytest.mark.parametrize(
@@ -75,17 +75,30 @@ def test_a_image_is_shown_and_explained(models: Models, portrait: dict[str, str]
 def test_what_cannot_be_shown_is_told(
     models: Models, stored: Path, image: Any, whole: Any, name: Any, told: str
 ) -> None:
-    shown = ImageHandlers(models, "welcome").show(image, whole, name)
+    shown = ImageHandlers(models, "welcome").show(image, whole, 0.4, name)
     assert told in shown.notice and shown.result == EMPTY and shown.annotated == ""
 
 
 def test_a_face_is_chosen_by_number_and_by_a_click(models: Models, portrait: dict[str, str]) -> None:
-    found = ImageHandlers(models, "").show(portrait, False, "me/fake").result
+    found = ImageHandlers(models, "").show(portrait, False, 0.4, "me/fake").result
     assert "face 2" in show_face(found, 1)[0]
     for other in (2, -1, None, "1"):
         assert show_face(found, other) == (gr.skip(),) * 4  # type: ignore[arg-type]
-    assert face_at(found, SimpleNamespace(x=0.75, y=0.5))[0].value == "2 · sad 70%"  # type: ignore[arg-type]
-    assert face_at(found, SimpleNamespace(x=0.5, y=0.01)) == (gr.skip(),) * 5  # type: ignore[arg-type]
+    assert choose_face(found, SimpleNamespace(face=1))[0].value == 1  # type: ignore[arg-type]
+    for other in (2, -1, None, "1", True):
+        assert choose_face(found, SimpleNamespace(face=other)) == (gr.skip(),) * 5  # type: ignore[arg-type]
+
+
+def test_the_threshold_is_kept_in_the_result(models: Models, portrait: dict[str, str]) -> None:
+    handlers = ImageHandlers(models, "")
+    clear, unclear = (handlers.show(portrait, False, threshold, "me/fake") for threshold in (0.4, 0.75))
+    assert (clear.result["threshold"], unclear.result["threshold"]) == (0.4, 0.75)
+    assert [face["shown"] for face in clear.result["faces"]] == ["happy", "sad"]
+    assert [face["shown"] for face in unclear.result["faces"]] == ["happy or angry", "sad or angry"]
+    assert "Unclear" not in clear.chart and "Unclear: happy or angry. No expression reaches 75%." in unclear.chart
+    assert "unclear: sad or angry" in unclear.table
+    refused = handlers.show(portrait, False, 2, "me/fake")
+    assert "threshold: expected a number from 0 to 1" in refused.notice
 
 
 def test_examples_are_taken_by_number() -> None:
@@ -101,18 +114,19 @@ def test_a_batch_becomes_a_table(models: Models, portrait: dict[str, str], store
     begun, progress, *_, last = handlers.recognize_all(
         [portrait, {"path": str(stored / "broken.png"), "orig_name": "<b>.png"}],
         False,
+        0.4,
         "me/fake",
         REQUEST,  # type: ignore[arg-type]
     )
     assert "Reading the pictures" in begun.notice and "2 of 2 pictures" in progress.notice
     assert "2 faces in 1 picture" in last.notice and "&lt;b&gt;.png: " in last.failures
-    refused = list(handlers.recognize_all([FOREIGN], False, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
+    refused = list(handlers.recognize_all([FOREIGN], False, 0.4, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
     assert "uploaded to this app" in refused.notice
 
 
 def test_cancel_ends_the_batch_of_its_session_only(models: Models, portrait: dict[str, str]) -> None:
     handlers = BatchHandlers(models, Settings())
-    work = handlers.recognize_all([portrait] * 30, False, "me/fake", REQUEST)  # type: ignore[arg-type]
+    work = handlers.recognize_all([portrait] * 30, False, 0.4, "me/fake", REQUEST)  # type: ignore[arg-type]
     next(work), next(work)
     handlers.stop(SimpleNamespace(session_hash="other"))  # type: ignore[arg-type]
     assert "16 of 30 pictures" in next(work).notice
@@ -124,11 +138,11 @@ def test_a_video_becomes_a_copy_and_tables(models: Models, stored: Path) -> None
     film = make_clip(stored / "film.mp4", [i / 25 for i in range(20)], size=(160, 120))
     handlers = VideoHandlers(models, Settings())
     file = {"path": str(film), "orig_name": "film.mp4"}
-    *_, last = handlers.analyse(file, 5, 0.5, "me/fake", REQUEST)  # type: ignore[arg-type]
+    *_, last = handlers.analyse(file, 5, 0.5, 0.4, "me/fake", REQUEST)  # type: ignore[arg-type]
     assert "2 faces found" in last.notice and "Key moments" in last.summary
-    refused = list(handlers.analyse(FOREIGN, 5, 0.5, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
+    refused = list(handlers.analyse(FOREIGN, 5, 0.5, 0.4, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
     assert "uploaded to this app" in refused.notice
-    refused = list(handlers.analyse(file, "fast", 0.5, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
+    refused = list(handlers.analyse(file, "fast", 0.5, 0.4, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
     assert "per_second: expected a number" in refused.notice
 
 
@@ -149,5 +163,5 @@ def test_no_descriptor_is_left_open(models: Models, portrait: dict[str, str]) ->
     handlers = ImageHandlers(models, "")
     before = len(os.listdir("/dev/fd"))
     for _ in range(5):
-        handlers.show(portrait, False, "me/fake")
+        handlers.show(portrait, False, 0.4, "me/fake")
     assert len(os.listdir("/dev/fd")) == before

@@ -45,16 +45,50 @@ def test_upload_shows_faces_bars_table_and_downloads(page: Any, url: str, portra
     assert Image.open(saved.value.path()).size == (512, 512)
 
 
-def test_a_face_is_chosen_by_list_and_click(page: Any, url: str, portrait_file: Path) -> None:
+def chosen_faces(page: Any) -> list[str]:
+    """Whose bars are shown, and which face the picture, the table and the list mark."""
+    return [
+        page.locator("#bars h3").inner_text(),
+        page.locator("#annotated [aria-pressed=true]").get_attribute("aria-label"),
+        page.locator("#faces [aria-current=true] th").inner_text(),
+        page.locator("#chosen-face input").input_value(),
+    ]
+
+
+def test_a_face_is_chosen_by_list_image_and_row(page: Any, url: str, portrait_file: Path) -> None:
     page.goto(url)
     upload(page, portrait_file)
     page.locator("#chosen-face input").click()
     page.get_by_role("option", name="2 · sad 70%").click()
     page.get_by_text("Apparent expression of face 2").wait_for()
-    image = page.locator("#annotated img")
-    box = image.bounding_box()
-    image.click(position={"x": box["width"] * 0.25, "y": box["height"] * 0.5})
-    page.get_by_text("Apparent expression of face 1").wait_for()
+    second = ["Apparent expression of face 2", "Face 2 · sad 70%", "2", "2 · sad 70%"]
+    first = ["Apparent expression of face 1", "Face 1 · happy 70%", "1", "1 · happy 70%"]
+    page.locator("#annotated [data-face='1'][aria-pressed=true]").wait_for()
+    assert chosen_faces(page) == second
+    image, face = page.locator("#annotated img").bounding_box(), page.locator("#annotated [data-face='0']")
+    box = face.bounding_box()
+    assert box["x"] - image["x"] == pytest.approx(0.1 * image["width"], abs=2)
+    assert box["height"] == pytest.approx(0.5 * image["height"], abs=2)
+    face.click()
+    page.get_by_text(first[0]).wait_for()
+    assert chosen_faces(page)[:3] == first[:3]
+    page.locator("#faces tbody tr").nth(1).click()
+    page.get_by_text(second[0]).wait_for()
+    assert chosen_faces(page)[:3] == second[:3]
+    page.get_by_role("button", name="Choose face 1").press("Enter")
+    page.get_by_text(first[0]).wait_for()
+    assert chosen_faces(page)[:3] == first[:3]
+
+
+def test_doubt_follows_the_slider(page: Any, url: str, portrait_file: Path) -> None:
+    page.goto(url)
+    upload(page, portrait_file)
+    page.get_by_text("2 faces found").wait_for()
+    slider = page.locator("#threshold input[type=range]")
+    slider.focus()
+    slider.press("End")  # 1, which nothing reaches
+    page.get_by_text("Unclear: happy or angry. No expression reaches 100%.").wait_for()
+    assert page.locator("#faces tbody td").first.inner_text() == "unclear: happy or angry"
 
 
 def bright_half(page: Any) -> str:
@@ -94,7 +128,7 @@ def test_no_face_and_broken_file_are_told_in_place(page: Any, url: str, portrait
     page.get_by_text("No face found").wait_for()
     page.get_by_label("The picture is one face").check()
     page.get_by_text("1 face found").wait_for()
-    page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
+    page.get_by_label("Remove Image").or_(page.get_by_label("Clear", exact=True)).first.click()
     page.get_by_text("No picture yet").wait_for()
     upload(page, broken)
     page.get_by_text("is no picture of a known format").wait_for()

@@ -74,13 +74,13 @@ def test_the_endpoint_is_documented(client: Client) -> None:
     endpoint = client.view_api(return_format="dict")["named_endpoints"]["/recognize_video"]
     assert "apparent expression" in endpoint["description"]
     names = [p["parameter_name"] for p in endpoint["parameters"]]
-    assert names == ["video", "per_second", "smoothing", "model_name"]
-    assert [p["parameter_has_default"] for p in endpoint["parameters"]] == [False, True, True, True]
+    assert names == ["video", "per_second", "smoothing", "model_name", "threshold"]
+    assert [p["parameter_has_default"] for p in endpoint["parameters"]] == [False, True, True, True, True]
 
 
 def test_faces_are_drawn_on_a_copy_in_their_color() -> None:
     row = np.full(7, 0.05, np.float32)
-    face = TrackedFace(0.0, 1, [50.0, 60.0, 150.0, 160.0], 0.9, "happy", row, row)
+    face = TrackedFace(0.0, 1, [50.0, 60.0, 150.0, 160.0], 0.9, "happy", row, row, False, "happy")
     frame = np.full((200, 300, 3), 40, np.uint8)
     drawn = face_drawer(LABELS)(frame, [face])
     assert (frame == 40).all() and drawn.shape == frame.shape
@@ -101,18 +101,25 @@ def test_outcome_says_what_is_missing() -> None:
 
 def test_the_plot_has_panels_and_gaps(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
-    rows = [{"seconds": t, "face": 1, "happy": 0.9, "sad": 0.1} for t in (0, 0.2, 0.4, 9.0, 9.2)]
-    rows.append({"seconds": 0.2, "face": 2, "happy": 0.3, "sad": 0.7})
+    one = {"face": 1, "label": "happy", "happy": 0.9, "sad": 0.1}
+    rows = [one | {"seconds": t, "unclear": t == 0.2} for t in (0, 0.2, 0.4, 9.0, 9.2)]
+    rows.append({"seconds": 0.2, "face": 2, "label": "sad", "unclear": False, "happy": 0.3, "sad": 0.7})
     with table.open("w", newline="", encoding="utf-8") as file:
         write_csv(file, video_columns(["happy", "sad"]), rows)
     figure = timeline(table, {"shares": {"happy": 0.5, "sad": 0.5}, "faces": [{"face": 1}, {"face": 2}]})
-    assert [(trace.name, len(trace.x)) for trace in figure.data] == [
+    lines = [trace for trace in figure.data if trace.hoverinfo != "skip"]
+    shown = [trace for trace in figure.data if trace.hoverinfo == "skip"]
+    assert [(trace.name, len(trace.x)) for trace in lines] == [
         ("happy", 5),
         ("sad", 5),
         ("happy", 1),
         ("sad", 1),
     ]
-    assert np.isnan(figure.data[0].y).tolist() == [False, False, False, True, False]
+    assert np.isnan(lines[0].y).tolist() == [False, False, False, True, False]
+    assert lines[0].line.dash != lines[1].line.dash
+    # Broad where the video shows that label: not in the gap, and not where it is unclear.
+    assert [trace.name for trace in shown] == ["happy", "sad"] * 2
+    assert [np.isnan(trace.y).tolist() for trace in shown[:2]] == [[False, True, False, True, False], [True] * 5]
 
 
 class Slow(FakeRecognizer):
@@ -185,7 +192,7 @@ def test_taking_the_video_away_stops_the_work(
         page.get_by_role("tab", name="Video").click()
         page.locator("#video-file input[type=file]").set_input_files(film)
         page.get_by_text("left").wait_for()
-        page.get_by_label("Clear").first.click()
+        page.get_by_label("Clear", exact=True).first.click()
         page.get_by_text("No video yet").wait_for()
         time.sleep(1)
         stopped = slow.calls

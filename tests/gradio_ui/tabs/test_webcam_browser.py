@@ -16,8 +16,9 @@ from typing import Any
 import av
 import httpx2 as httpx
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
+from gradio_ui.recognition.palette import COLORS
 from tests.gradio_ui.webcam.test_viewers import page_data
 
 pytestmark = pytest.mark.browser
@@ -58,7 +59,8 @@ def saved_rows(page: Any, prefix: str = "") -> tuple[list[dict[str, Any]], dict[
     """The rows of the CSV and JSON files, which must agree, and the summary."""
     rows = list(csv.DictReader(io.StringIO(download(page, f"{prefix}csv").read_text())))
     saved = json.loads(download(page, f"{prefix}json").read_text())
-    assert [{k: v if k == "label" else float(v) for k, v in row.items()} for row in rows] == saved["timeline"]
+    texts = {"label": str, "shown": str, "unclear": "true".__eq__}
+    assert [{k: texts.get(k, float)(v) for k, v in row.items()} for row in rows] == saved["timeline"]
     return saved["timeline"], saved["summary"]
 
 
@@ -73,7 +75,8 @@ def test_results_come_and_stop_releases_the_camera(page: Any, url: str) -> None:
     assert "fer-mirrored" in page.locator("#webcam video").get_attribute("class")
     page.get_by_label("Mirror").uncheck()
     assert "fer-mirrored" not in page.locator("#webcam video").get_attribute("class")
-    assert page.locator("#webcam .fer-stage canvas").get_attribute("class") is None, "text is never mirrored"
+    overlay_class = page.locator("#webcam .fer-stage canvas").get_attribute("class")
+    assert "fer-mirrored" not in (overlay_class or ""), "text is never mirrored"
     assert Image.open(download(page, "snapshot")).size == (640, 480)
     page.get_by_role("button", name="Stop").click()
     assert page.evaluate(ALL_ENDED)
@@ -97,7 +100,7 @@ def test_the_browser_alone_draws_and_saves_a_session(page: Any, url: str) -> Non
           const now = colors[lane.innerText.includes("happy") ? "happy" : "sad"];
           return pixel(canvas.width - 3) === now && pixel(3) === "0,0,0,0"; // now, and nothing a minute ago
         }""",
-        arg={"happy": "230,159,0,255", "sad": "0,114,178,255"},
+        arg={label: ",".join(map(str, ImageColor.getcolor(COLORS[label], "RGBA"))) for label in ("happy", "sad")},
     )
     page.get_by_role("button", name="Stop").click()
     asked: list[str] = []
@@ -114,6 +117,40 @@ def test_the_browser_alone_draws_and_saves_a_session(page: Any, url: str) -> Non
     assert summary["shares"] == pytest.approx({"happy": 0.5, "sad": 0.5})
     page.get_by_role("button", name="Start camera").click()
     page.get_by_text("will be drawn here").wait_for()
+
+
+def test_a_click_chooses_the_face_of_the_bars(page: Any, url: str) -> None:
+    """The right half of the camera's picture, which is mirrored, holds the second face, a sad one."""
+    start_webcam(page, url)
+    box = page.locator("#webcam .fer-stage canvas").bounding_box()
+    chosen = page.locator("#webcam .fer-held")
+    page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.5 * box["height"])
+    page.get_by_text("Apparent expression of face 2").wait_for()
+    chosen.filter(has_text="sad").wait_for()
+    page.locator("#webcam .fer-lanes li").first.click()
+    page.get_by_text("Apparent expression of face 1").wait_for()
+    chosen.filter(has_text="happy").wait_for()
+    slider = page.get_by_role("slider", name="Unclear below")
+    slider.press("End")
+    page.get_by_text("Unclear: happy or angry.").wait_for()
+    assert chosen.count() == 2, "the two that it may be"
+    page.get_by_role("button", name="Stop").click()
+    rows, summary = saved_rows(page)
+    assert (rows[-1]["unclear"], rows[-1]["shown"]) == (True, f"{rows[-1]['label']} or angry")
+    assert (rows[0]["unclear"], rows[0]["shown"]) == (False, rows[0]["label"])
+    assert 0 < summary["unclear"] < 1
+
+
+def test_an_old_result_fades_under_a_banner(page: Any, url: str) -> None:
+    start_webcam(page, url)
+    banner, faded = page.locator("#webcam .fer-banner"), page.locator("#webcam canvas.fer-old")
+    banner.wait_for(state="hidden")
+    page.route("**/component_server**", lambda route: None)  # the server is away: no answer ever comes
+    banner.filter(has_text="No answer from the server").wait_for()
+    faded.wait_for()
+    page.get_by_role("button", name="Pause").click()
+    banner.wait_for(state="hidden")
+    assert faded.count() == 0, "what is frozen with the video does not age"
 
 
 def test_smoothing_goes_with_every_frame(page: Any, url: str) -> None:

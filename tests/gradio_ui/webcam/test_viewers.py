@@ -27,7 +27,7 @@ LABELS = ("happy", "sad", "neutral")
 
 def tracked(label: str, box: tuple[float, float, float, float]) -> TrackedFace:
     scores = np.array([0.8 if name == label else 0.1 for name in LABELS], np.float32)
-    return TrackedFace(0.0, 1, list(box), 0.9, label, scores, scores)
+    return TrackedFace(0.0, 1, list(box), 0.9, label, scores, scores, False, label)
 
 
 class Brightness:
@@ -107,7 +107,8 @@ def test_a_frame_that_was_overtaken_is_left_out() -> None:
 def test_a_new_start_forgets_the_faces() -> None:
     one = viewer()
     one.see(frame(5.0, faces=2))
-    one.see(frame(9.0, faces=1))
+    for seconds in (6.0, 7.0, 8.0, 9.0):
+        one.see(frame(seconds, faces=1))
     assert one.see(frame(9.1, faces=2))["faces"][1]["face"] > 2
     assert [face["face"] for face in one.see(frame(0.0, faces=2, green=0, start=2))["faces"]] == [1, 2]
     assert one.see(frame(9.2))["late"], "a frame of the start before"
