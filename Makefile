@@ -13,7 +13,7 @@ FER_PYTHON ?= $(BIN)/python
 # Test processes: one a core, at most four, since each loads its own PyTorch. WORKERS=0 runs all tests in one.
 WORKERS ?= logical
 
-.PHONY: app test quality style audit mutants benchmark reproduce-fer2013 reproduce-ferplus
+.PHONY: app static test quality style audit mutants benchmark reproduce-fer2013 reproduce-ferplus
 
 # The stamps remember what was installed, so that a second run starts at once.
 $(VENV)/.app: requirements.txt Makefile
@@ -28,6 +28,14 @@ $(VENV)/.dev: tests/requirements.txt $(VENV)/.app
 
 app: $(VENV)/.app
 	$(BIN)/python app.py --port $(PORT)
+
+# The page of plain files, which recognizes faces in the browser alone; served at http://127.0.0.1:7870.
+STATIC_PORT ?= 7870
+RUNTIME := $(JS)/node_modules/onnxruntime-web/dist
+static: $(VENV)/.app $(JS)/node_modules/.package-lock.json
+	$(BIN)/python -m training.publish_space --static --model model_card/fer2013 --folder build/static \
+	  $(if $(wildcard $(RUNTIME)),--runtime $(RUNTIME))
+	$(BIN)/python -m http.server $(STATIC_PORT) --bind 127.0.0.1 --directory build/static
 
 # Where there is no npm, or no network, the tests that need JavaScript packages are skipped and say so.
 $(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json

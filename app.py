@@ -32,7 +32,7 @@ def main() -> None:
 
             from gradio_ui.demo import build_demo, launch_options
 
-            build_demo(models, settings).launch(**launch_options(settings))
+            build_demo(models, settings).launch(**launch_options(models, settings))
     except (SettingsError, RecognitionError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -11,6 +12,7 @@ from starlette.middleware import Middleware
 
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
+from gradio_ui.server.device_files import DeviceFiles
 from gradio_ui.server.guard import Guard, GuardedBlocks, misfit
 from gradio_ui.server.mcp_files import agents_lifespan
 from gradio_ui.server.session_guard import SessionGuard
@@ -28,7 +30,8 @@ from gradio_ui.webcam.frames import MAX_REQUEST
 TITLE = "Facial expression recognition"
 PURPOSE = (
     "Reads the apparent expression of every face, in a picture, a video or live. "
-    f"Processed on this server; uploads are deleted within {KEPT_MINUTES} minutes."
+    "The webcam can be read on your own device, where no frame is sent. Everything else is processed on this server; "
+    f"uploads are deleted within {KEPT_MINUTES} minutes."
 )
 
 
@@ -121,8 +124,9 @@ def model_notice(models: Models, name: str) -> str:
     return charts.message("warning", "The Hub does not answer", notice) if notice else ""
 
 
-def launch_options(settings: Settings) -> dict[str, Any]:
-    """Give the arguments of `Blocks.launch`, where Gradio 6 takes look, limits and privacy."""
+def launch_options(models: Models, settings: Settings) -> dict[str, Any]:
+    """Give the arguments of `Blocks.launch`, where Gradio 6 takes look, limits, privacy and further routes."""
+    runtime = Path(settings.runtime).expanduser() if settings.runtime else None
     system = ("system-ui", "-apple-system", "Roboto", "sans-serif")  # no font is fetched from anywhere
     return {
         "server_name": settings.host,
@@ -140,6 +144,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "mcp_server": True,  # the documented endpoints are tools for agents, too
         "app_kwargs": {
             "lifespan": agents_lifespan,
+            "routes": DeviceFiles(models, STATIC, runtime, settings.on_device).routes(),
             "middleware": [Middleware(Guard), Middleware(SessionGuard, max_component=MAX_REQUEST)],
             "exception_handlers": {RequestValidationError: misfit},
         },

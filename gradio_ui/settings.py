@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-DEFAULT_MODEL = Path(__file__).resolve().parents[1] / "model_card" / "fer2013"
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_MODEL = ROOT / "model_card" / "fer2013"
+NPM_RUNTIME = ROOT / "tests" / "javascript" / "node_modules" / "onnxruntime-web" / "dist"  # where `npm ci` was run
 
 
 class SettingsError(ValueError):
@@ -21,6 +23,11 @@ def shipped_models() -> tuple[str, ...]:
     """List the packages under model_card/, `DEFAULT_MODEL` first, even in a Space, which carries none."""
     found = {str(config.parent) for config in DEFAULT_MODEL.parent.glob("*/config.json")}
     return (str(DEFAULT_MODEL), *sorted(found - {str(DEFAULT_MODEL)}))
+
+
+def installed_runtime() -> str | None:
+    """Return npm's copy of onnxruntime-web's files, or None where there is none."""
+    return str(NPM_RUNTIME) if NPM_RUNTIME.is_dir() else None
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Settings:
         port: TCP port, 1-65535.
         max_file_size: Largest upload, as a number and a unit: "500mb".
         max_video_minutes: Longest video that is analysed, in minutes.
+        on_device: Whether browsers may fetch the models and run them; otherwise the weights stay on the server.
+        runtime: Folder of onnxruntime-web's files for those browsers; None leaves them to its public CDN.
 
     Raises:
         SettingsError: A value is out of range or names a file that is not there.
@@ -46,6 +55,8 @@ class Settings:
     port: int = 7860
     max_file_size: str = "500mb"
     max_video_minutes: float = 20
+    on_device: bool = True
+    runtime: str | None = field(default_factory=installed_runtime)
 
     def __post_init__(self) -> None:
         if not self.models or not all(self.models):
@@ -60,6 +71,8 @@ class Settings:
             raise SettingsError(f"max_file_size: expected a size such as 500mb, got {self.max_file_size!r}")
         if not 0 < self.max_video_minutes < float("inf"):
             raise SettingsError(f"max_video_minutes: expected a number above 0, got {self.max_video_minutes}")
+        if self.runtime and not any(Path(self.runtime).expanduser().glob("ort*.wasm")):
+            raise SettingsError(f"runtime: expected a folder with onnxruntime-web's ort*.wasm, got {self.runtime}")
 
     def require_free_port(self) -> None:
         """Fail early, before the slow loading, where the port is taken.
@@ -128,9 +141,25 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
         metavar="MINUTES",
         help="longest video that is analysed [FER_MAX_VIDEO_MINUTES; default: %(default)s]",
     )
+    add(
+        "--on-device",
+        choices=("yes", "no"),
+        default=environ.get("FER_ON_DEVICE") or "yes",
+        help="whether browsers may fetch the models and run them [FER_ON_DEVICE; default: %(default)s]",
+    )
+    add(
+        "--runtime",
+        default=environ.get("FER_RUNTIME") or default.runtime,
+        metavar="FOLDER",
+        help="onnxruntime-web's files, of the pinned version, for those browsers [FER_RUNTIME; default: what `npm ci` "
+        "installed, otherwise its public CDN]",
+    )
     values = vars(parser.parse_args(argv))
     models = values.pop("model") or [environ.get("FER_MODEL") or ",".join(default.models)]
     values["models"] = tuple(name.strip() for name in ",".join(models).split(","))
+    if values["on_device"] not in ("yes", "no"):  # argparse checks flags only
+        raise SettingsError(f"on_device: expected yes or no, got {values['on_device']!r}")
+    values["on_device"] = values["on_device"] == "yes"
     for name, kind, expected in (
         ("port", int, "a number from 1 to 65535"),
         ("max_video_minutes", float, "a number above 0"),

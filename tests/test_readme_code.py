@@ -9,13 +9,16 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+from gradio_ui.recognition.detector import find_yunet
 from gradio_ui.recognition.recognizer import EmotionRecognizer
 from tests.support.app_fixtures import serve
+from tests.support.device_server import RUNTIME, device_server
 from tests.support.endpoint_server import serve_endpoint
 from tests.support.hub_api import Repo
 from tests.support.hub_fixtures import files_of
@@ -109,6 +112,40 @@ def test_curl(blocks: list, app: str) -> None:
 def test_javascript_client(blocks: list, app: str) -> None:
     code = block(blocks, "js", "@gradio/client").replace("http://127.0.0.1:7860", app)
     assert json.loads(node(code))[0]["label"] == "happy"
+
+
+HUB = "https://huggingface.co/"
+
+
+@pytest.mark.browser
+def test_live_results_on_any_page(blocks: list, root: Path, tmp_path: Path, page: Any) -> None:
+    """With the files of the Hub and of the CDN from this machine."""
+    (tmp_path / "page.html").write_text("<!doctype html>" + block(blocks, "html", "EmotionRecognizer"))
+    places = {
+        f"{HUB}your-name/fer2013-convnext/resolve/main/": root / "model_card/fer2013",
+        f"{HUB}opencv/": find_yunet().parent,
+        "https://cdn.jsdelivr.net/": RUNTIME,
+    }
+    if not RUNTIME.is_dir():
+        pytest.skip("onnxruntime-web is not installed; `make test` does that where there is npm")
+
+    def answer(route: Any) -> None:
+        start = next(start for start in places if route.request.url.startswith(start))
+        rest = route.request.url.removeprefix(start)
+        path = places[start] / (rest if "resolve/main" in start else rest.rpartition("/")[2])
+        allowed = {"access-control-allow-origin": "*", "content-type": "application/octet-stream"}
+        route.fulfill(body=path.read_bytes(), headers=allowed)
+
+    page.route(re.compile("^https://"), answer)
+    page.add_init_script(
+        "const write = CanvasRenderingContext2D.prototype.strokeText;"
+        "CanvasRenderingContext2D.prototype.strokeText = function (...values) {"
+        "  window.written = values; write.apply(this, values); };"
+    )
+    with device_server(**{"page.html": tmp_path / "page.html"}) as url:
+        page.goto(f"{url}page.html")
+        label, left, top = page.wait_for_function("window.written", timeout=120_000).json_value()
+    assert label == "happy" and 0 < left < 640 and 0 < top < 480
 
 
 def test_transformers_js_from_the_hub(blocks: list, root: Path) -> None:

@@ -73,6 +73,7 @@ class YuNetDetector:
         path = Path(path).expanduser()
         if not path.is_file():
             raise DetectorError(f"there is no face detector file at {path}; expected {YUNET_FILE} from {YUNET_REPO}")
+        self.path = path
         self.score_threshold = score_threshold
         self._session = _open_yunet(path, self.OUTPUTS)
 

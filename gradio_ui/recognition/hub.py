@@ -15,7 +15,8 @@ from .telemetry import disable_telemetry
 
 REQUIRED = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-_DOWNLOADED = [*REQUIRED, "model*.safetensors", WEIGHTS[1], "onnx/model.onnx", "README.md", "report.json", "figures/*"]
+_ONNX = ("onnx/model.onnx", "onnx/model_quantized.onnx")  # the second for browsers
+_DOWNLOADED = [*REQUIRED, "model*.safetensors", WEIGHTS[1], *_ONNX, "README.md", "report.json", "figures/*"]
 _TIMEOUT = 10.0  # seconds
 
 

@@ -15,7 +15,7 @@ from .doubt import UNCLEAR_BELOW, verdict
 
 BOX = ("left", "top", "right", "bottom")
 FACE_COLUMNS = ("face", *BOX, "confidence", "label", "probability", "unclear", "shown")
-# Columns that say where a face was seen; no label's column has one of these names either. recorder.js has the same.
+# Columns that say where a face was seen; no label's column has one of these names either. table.js has the same.
 CONTEXT_COLUMNS = ("file", "path", "seconds", "width", "height", "error")
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # https://owasp.org/www-community/attacks/CSV_Injection

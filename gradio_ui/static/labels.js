@@ -1,4 +1,4 @@
-// Part of the function body that webcam.js ends: the verdict on a face, and where the labels of faces stand. The rules
+// The verdict on a face, and where the labels of faces stand. The rules
 // are those of recognition/doubt.py, recognition/types.py and views/label_layout.py; see there for what they mean.
 
 const FONTS = [8, 9, 10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 57, 68, 81, 96, 114, 136, 160];
@@ -12,23 +12,23 @@ const INSIDE = 0.5;
 
 const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 
-const topTwo = (probabilities) =>
+export const topTwo = (probabilities) =>
   Object.keys(probabilities).sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 2);
 
 // { unclear, shown } of a label with the probabilities beside it.
-function verdict(label, probabilities, threshold) {
+export function verdict(label, probabilities, threshold) {
   const unclear = probabilities[label] < threshold;
   return { unclear, shown: unclear ? topTwo(probabilities).join(" or ") : label };
 }
 
 // The texts of a face, the longest first.
-function labelTexts(number, label, probability, { unclear, shown }) {
+export function labelTexts(number, label, probability, { unclear, shown }) {
   const texts = unclear ? [`unclear: ${shown}`, "unclear"] : [`${label} ${Math.round(100 * probability)}%`, label];
   return number === null ? texts : [...texts.map((text) => `${number} ${text}`), `${number}`];
 }
 
 // The indices of boxes, row by row from the top, each from left to right.
-function readingOrder(boxes) {
+export function readingOrder(boxes) {
   const middle = (i, side) => (boxes[i][side] + boxes[i][side + 2]) / 2;
   let waiting = boxes.map((_, i) => i).sort((a, b) => middle(a, 1) - middle(b, 1));
   const order = [];
@@ -41,13 +41,13 @@ function readingOrder(boxes) {
   return order;
 }
 
-function lineWidth(size, box) {
+export function lineWidth(size, box) {
   const [least, most] = LINE_OF_IMAGE.map((share) => share * Math.max(...size));
   return Math.max(1, clamp(LINE_OF_FACE * (box[3] - box[1]), least, most));
 }
 
 // A label { text, font, box } for each face, or null where no text of it has a place.
-function placeLabels(size, boxes, widths) {
+export function placeLabels(size, boxes, widths) {
   const grown = boxes.map((box) => {
     const by = lineWidth(size, box);
     return [box[0] - by, box[1] - by, box[2] + by, box[3] + by];

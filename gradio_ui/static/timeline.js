@@ -1,9 +1,9 @@
-// Part of the function body that webcam.js ends: the expressions since the camera was started.
+// The expressions since the camera was started.
 // Times are in seconds on the page's own clock. An expression counts until the face's next result, if that comes soon:
 const GAP_S = 2; // as in ExpressionSession; a longer time between two results counts for nobody
 
 // How long each face showed each expression.
-class Shares {
+export class Shares {
   seconds = new Map(); // face -> { label: seconds }
   doubt = new Map(); // face -> seconds in which its label was unclear
   last = new Map(); // face -> { time, label, unclear } of the result before
@@ -46,7 +46,7 @@ class Shares {
 }
 
 // A plot of the last minute: for each face a lane with the shares of the expressions over time.
-class Timeline {
+export class Timeline {
   static SHOWN_S = 60;
   static STEP_S = 1; // over which results are averaged, so that drawing costs the same at any rate
   static LANES = 4; // of the faces seen for longest

@@ -1,7 +1,55 @@
-// Part of the function body that webcam.js ends: the view of the last result.
+// The view of the last result on the webcam tab, of which a page has one.
 
+import { labelTexts, lineWidth, placeLabels, topTwo } from "./labels.js";
+
+const LARGER = 1.3; // times the area of the face whose bars are shown, before another one's are
+const OLD_MS = 1000; // a result that is older fades, as the faces have moved on, and a banner says why
+const NONE = { list: [], width: 1, height: 1 };
+let root, video, overlay, mirror, colorsOf;
+let faces = NONE;
+let followed = null; // id of the face whose bars are shown
 let chosen = null; // id of the face that was clicked on; its bars are shown while it is in view
 let drawn = []; // the boxes of the last drawing, in pixels of the overlay
+
+const find = (selector) => root.querySelector(selector);
+
+/**
+ * Show results in this element from now on.
+ * @param {HTMLElement} element holds webcam.html
+ * @param {(label: string) => [string, string]} colors of the bar and of the text on it
+ */
+export function showIn(element, colors) {
+  root = element;
+  colorsOf = colors;
+  [video, overlay, mirror] = [find("video"), find(".fer-stage canvas"), find("[type=checkbox]")];
+  overlay.addEventListener("click", chooseAt);
+  find(".fer-lanes").addEventListener("click", ({ target }) => {
+    const lane = target.closest("[data-face]");
+    if (lane) choose(Number(lane.dataset.face));
+  });
+  clear();
+}
+
+/** Show no result, as before the first one. */
+export function clear() {
+  faces = NONE;
+  draw();
+  find(".fer-bars").replaceChildren();
+  find(".fer-title").textContent = "Apparent expression";
+  find("[data-read=hint]").textContent = "Start the camera to see the bars move.";
+  for (const cell of root.querySelectorAll("dd")) cell.textContent = "–";
+}
+
+/** Follow the largest face again, whichever was chosen. */
+export function follow() {
+  followed = chosen = null;
+}
+
+/** @param {{list: object[], width: number, height: number}} found faces, with boxes in pixels of a frame of this size */
+export function show(found) {
+  faces = found;
+  draw();
+}
 
 // Boxes and labels over the video in its own pixels. Only x is mirrored, so text always reads the right way round.
 function paint(context, width, height) {
@@ -66,30 +114,29 @@ function choose(face) {
   draw();
 }
 
-element.querySelector(".fer-stage canvas").addEventListener("click", chooseAt);
-element.querySelector(".fer-lanes").addEventListener("click", ({ target }) => {
-  const lane = target.closest("[data-face]");
-  if (lane) choose(Number(lane.dataset.face));
-});
+/**
+ * Watch the age of the last result.
+ * @param {() => {drawn: number, resumed?: number} | null} current the session: drawn is the time of its last result
+ */
+export function watchAge(current) {
+  const banner = Object.assign(document.createElement("p"), { className: "fer-banner", role: "status", hidden: true });
+  const [shownIn, over] = [root, overlay];
+  over.parentElement.append(banner);
+  const aging = setInterval(() => {
+    if (!shownIn.isConnected) return clearInterval(aging);
+    const session = current();
+    const live = session && shownIn.dataset.state === "live" && !video.paused && !document.hidden;
+    if (session && !live) session.resumed = performance.now(); // a pause ages nothing
+    const old = live && performance.now() - Math.max(session.drawn, session.resumed ?? 0) > OLD_MS;
+    over.classList.toggle("fer-old", Boolean(old && session.drawn > 0));
+    const whose = session?.source?.name === "server" ? "No answer from the server" : "This device is busy";
+    banner.textContent = !old ? "" : session.drawn ? `${whose}. The last result is old.` : "Waiting for the first result…";
+    banner.hidden = !old;
+  }, OLD_MS / 4);
+}
 
-// A result that is older than this fades, as the faces have moved on, and a banner says why.
-const OLD_MS = 1000;
-const banner = document.createElement("p");
-banner.className = "fer-banner";
-banner.role = "status";
-banner.hidden = true;
-element.querySelector(".fer-stage").append(banner);
-const aging = setInterval(() => {
-  if (!element.isConnected) return clearInterval(aging);
-  const live = session && root.dataset.state === "live" && !video.paused && !document.hidden;
-  if (session && !live) session.resumed = performance.now(); // a pause ages nothing
-  const old = live && performance.now() - Math.max(session.drawn, session.resumed ?? 0) > OLD_MS;
-  overlay.classList.toggle("fer-old", old && session.drawn > 0);
-  banner.textContent = !old ? "" : session.drawn ? "No answer from the server. The last result is old." : "Waiting for the first result…";
-  banner.hidden = !old;
-}, OLD_MS / 4);
-
-function draw() {
+/** Draw the last result over the video, as after a change of the video's size or of the mirror. */
+export function draw() {
   const [width, height] = [video.videoWidth || 640, video.videoHeight || 480];
   if (overlay.width !== width || overlay.height !== height) Object.assign(overlay, { width, height });
   const context = overlay.getContext("2d");
@@ -97,19 +144,50 @@ function draw() {
   paint(context, width, height);
 }
 
+/**
+ * Draw the camera's image and the last result as they are shown.
+ * @param {CanvasRenderingContext2D} context of a canvas in which the image has (width, height) pixels
+ */
+export function compose(context, width, height) {
+  context.save();
+  if (mirror.checked) {
+    context.translate(width, 0);
+    context.scale(-1, 1);
+  }
+  context.drawImage(video, 0, 0, width, height);
+  context.restore();
+  const kept = drawn; // of the overlay, for clicks
+  paint(context, width, height);
+  drawn = kept;
+}
+
+/**
+ * Draw boxes and text of an image's faces.
+ * @param {CanvasRenderingContext2D} context of a canvas with (width, height) pixels
+ * @param {{list: object[], width: number, height: number}} found faces, with boxes in pixels of an image of this size
+ * @param {(label: string) => [string, string]} colors of a label's box and of its text
+ */
+export function paintStill(context, width, height, found, colors) {
+  const live = [faces, mirror, colorsOf, followed, drawn];
+  [faces, mirror, colorsOf, followed] = [found, { checked: false }, colors, null];
+  paint(context, width, height);
+  [faces, mirror, colorsOf, followed, drawn] = live;
+}
+
 // Bars of the largest face, in the model's own order so that they do not jump. They stay with a face in view until
 // another is clearly larger, so that they do not jump between two of about the same size.
-function showBars(labels) {
+export function showBars(labels) {
+  const chart = find(".fer-bars");
   const area = ({ box }) => (box[2] - box[0]) * (box[3] - box[1]);
   const sorted = faces.list.toSorted((a, b) => area(b) - area(a));
   const last = sorted.find(({ face }) => face === followed);
   const mine = sorted.find(({ face }) => face === chosen);
   const face = mine ?? (last && area(sorted[0]) < LARGER * area(last) ? last : sorted[0]);
   followed = face?.face;
-  title.textContent = faces.list.length > 1 ? `Apparent expression of face ${followed}` : "Apparent expression";
+  find(".fer-title").textContent = faces.list.length > 1 ? `Apparent expression of face ${followed}` : "Apparent expression";
   const two = face ? topTwo(face.probabilities) : [];
   const marked = face?.unclear ? two : [face?.label];
-  hint.textContent = !face
+  find("[data-read=hint]").textContent = !face
     ? "No face in view. Come closer, or turn on a light."
     : face.unclear
       ? `Unclear: ${face.shown}.`
@@ -136,9 +214,14 @@ function showBars(labels) {
   });
 }
 
-function showSpeed(times, delay, server_ms) {
+/**
+ * @param {number[]} times of the last results, in milliseconds
+ * @param {number} delay from frame to overlay, in milliseconds
+ * @param {number} work time that the recognition took, in milliseconds
+ */
+export function showSpeed(times, delay, work) {
   const span = (times.at(-1) - times[0]) / 1000;
   find("[data-read=rate]").textContent = span ? ((times.length - 1) / span).toFixed(1) : "–";
   find("[data-read=delay]").textContent = `${Math.round(delay)} ms`;
-  find("[data-read=server]").textContent = `${Math.round(server_ms)} ms`;
+  find("[data-read=work]").textContent = `${Math.round(work)} ms`;
 }

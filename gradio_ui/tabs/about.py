@@ -13,6 +13,7 @@ from gradio_ui.model_registry import Models
 from gradio_ui.recognition.recognizer import EmotionRecognizer
 from gradio_ui.server.temp_files import KEPT_MINUTES
 from gradio_ui.views.html import data_url
+from gradio_ui.views.static import STATIC
 
 DETECTORS = {
     "yunet": "YuNet, a small neural network (OpenCV)",
@@ -29,20 +30,15 @@ FACTS = """
 
 ## What happens to your pictures
 
-They are processed on this server; nothing is passed on or used for training. Webcam frames are processed in memory and
-never stored. The pictures and videos that you upload, and the files made from them, are kept in a temporary folder so
-that your browser can show them, and are deleted after at most {minutes} minutes.
+With the webcam on this device, the default where a browser can, no frame is sent: the browser itself recognizes the
+faces. The badge on that tab says which it is. With the webcam on the server, frames are sent there, processed in
+memory and never stored. Pictures and videos of the other tabs are processed on this server; nothing is passed on or
+used for training. The pictures and videos that you upload, and the files made from them, are kept in a temporary
+folder so that your browser can show them, and are deleted after at most {minutes} minutes.
 
 ## What the labels can and cannot say
 
-The labels name the **apparent expression** of a face in one picture: what people who were shown such pictures tended
-to call it. They do not say what a person feels, thinks or intends; people differ in how they show and read them,
-across ages, groups, cultures and situations. The people who labelled FER-2013 agree among themselves on only about
-two pictures of three. A probability says how sure the model is of a label, not how strong an expression is.
-
-**Do not** use it to judge or decide about people. In the European Union, inferring emotions at workplaces and in
-schools is prohibited (AI Act, Art. 5(1)(f)), and elsewhere people exposed to such a system must be told
-(Art. 50(3)).
+{limits}
 """
 
 
@@ -79,6 +75,7 @@ def facts(recognizer: EmotionRecognizer) -> str:
         labels=", ".join(recognizer.labels),
         detector=DETECTORS.get(detector.name, detector.name),
         minutes=KEPT_MINUTES,
+        limits=(STATIC / "limits.html").read_text(encoding="utf-8"),
     )
 
 

@@ -1,7 +1,8 @@
-"""The webcam tab. The browser keeps the video and draws over it; the server gets one small JPEG at a time.
+"""The webcam tab. The browser keeps the video, draws over it and, where it can, also recognizes the faces.
 
-A frame is sent only when the server has had the time for the one before, so a slow server lowers the rate and never
-the freshness. Frames stay in memory: they come as base64 text in JSON, since Gradio would spool a file to disk.
+Where it cannot, or the visitor wants it so, the server gets one small JPEG at a time. A frame is sent only when the
+server has had the time for the one before, so a slow server lowers the rate and never the freshness. Frames stay in
+memory: they come as base64 text in JSON, since Gradio would spool a file to disk.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from gradio_ui.webcam.frames import LiveFrame, PartRequest
 from gradio_ui.webcam.recording import BusyError, Recordings
 from gradio_ui.webcam.viewers import MAX_VIEWERS, Viewer, Viewers, lost
 
-SCRIPTS = ("timeline.js", "recorder.js", "labels.js", "view.js", "webcam.js")  # together the body of one function
 MAX_WAITING = 2 * MAX_VIEWERS  # frames that wait for their turn; a page sends two at a time
 
 
@@ -125,13 +125,14 @@ def webcam_tab(models: Models) -> gr.HTML:
 
     webcam = gr.HTML(
         html_template=(STATIC / "webcam.html").read_text(encoding="utf-8"),
-        js_on_load=script(*SCRIPTS),
+        js_on_load=script("webcam_on_load.js"),
         server_functions=[recognize_frame, take_recording],
         apply_default_css=False,
         elem_id="webcam",
         colors={label: [color, text_color(color)] for label, color in COLORS.items()},
         other_color=[OTHER_COLOR, text_color(OTHER_COLOR)],
         model=models.default,
+        models=list(models.names),  # their places are those of `DeviceFiles`
     )
     if Context.root_block is not None:
         Context.root_block.unload(forget)

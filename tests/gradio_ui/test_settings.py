@@ -45,6 +45,16 @@ def test_the_limit_of_a_video_is_a_number_of_minutes() -> None:
         parse_settings(["--max-video-minutes", "long"], {})
 
 
+def test_browsers_get_the_model_unless_told_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "ort-wasm-simd-threaded.wasm").touch()
+    assert parse_settings([], {}).on_device
+    assert not parse_settings([], {"FER_ON_DEVICE": "no"}).on_device
+    assert parse_settings(["--on-device", "yes"], {"FER_ON_DEVICE": "no"}).on_device
+    assert parse_settings([], {"FER_RUNTIME": str(tmp_path)}).runtime == str(tmp_path)
+    with pytest.raises(SettingsError, match="on_device: expected yes or no, got 'maybe'"):
+        parse_settings([], {"FER_ON_DEVICE": "maybe"})
+
+
 def test_a_space_listens_to_the_outside() -> None:
     assert parse_settings([], {"SPACE_ID": "me/space"}).host == "0.0.0.0"  # noqa: S104
 
@@ -56,6 +66,7 @@ def test_a_space_listens_to_the_outside() -> None:
         ({"models": ("me/one", "")}, "model: .*user/name"),
         ({"host": ""}, "host: .*empty"),
         ({"max_video_minutes": 0}, "max_video_minutes: .*above 0, got 0"),
+        ({"runtime": "nowhere"}, r"runtime: .*ort\*\.wasm, got nowhere"),
         ({"max_file_size": "big"}, "max_file_size: .*500mb, got 'big'"),
     ],
 )

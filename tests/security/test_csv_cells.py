@@ -138,13 +138,13 @@ def test_table_of_a_video_is_data(tmp_path: Path) -> None:
 
 
 def test_table_of_the_webcam_follows_the_same_rule(root: Path, tmp_path: Path) -> None:
-    """The recorder in the browser writes what `write_csv` would, byte for byte."""
+    """The table in the browser writes what `write_csv` would, byte for byte."""
     if not shutil.which("node"):
         pytest.skip("there is no node")
     texts = [value for value in HARMLESS if isinstance(value, str)]
     labels = [*FORMULAS, *texts, "path", "width", "face", "face_probability", "raw_angry", "7", "a,b", 'say "x"']
-    program = tmp_path / "table.js"
-    source = (root / "gradio_ui/static/recorder.js").read_text(encoding="utf-8")
+    program = tmp_path / "program.mjs"
+    source = f'import {{ Table }} from "{(root / "gradio_ui/static/table.js").as_uri()}";'
     ours = "const labels = JSON.parse(process.argv[2]); const table = new Table();"
     add = """
 for (const [i, label] of labels.entries()) {

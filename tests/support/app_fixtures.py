@@ -80,7 +80,7 @@ def serve(recognizer: Any) -> Iterator[str]:
     settings = Settings(port=free_port())
     models = recognizer if isinstance(recognizer, Models) else Models({"me/fake": lambda: recognizer})
     demo = build_demo(models, settings)
-    _, url, _ = demo.launch(**launch_options(settings), prevent_thread_lock=True, quiet=True)
+    _, url, _ = demo.launch(**launch_options(models, settings), prevent_thread_lock=True, quiet=True)
     yield url
     demo.close()
 

@@ -64,6 +64,7 @@ def push(
     *,
     message: str,
     repo_type: str = "model",
+    space_sdk: str = "gradio",
     private: bool = False,
     revision: str | None = None,
     create_pr: bool = False,
@@ -77,7 +78,8 @@ def push(
         repo_id: "user/name"; created if need be.
         files: path in the repository -> local file or content.
         message: of the commit.
-        repo_type: "model", "dataset" or "space" (Gradio).
+        repo_type: "model", "dataset" or "space".
+        space_sdk: of a Space that is created: "gradio" or "static".
         private: create it as private; an existing public repository is refused.
         revision: branch; created from main if it does not exist.
         create_pr: open a pull request against main instead of committing to it.
@@ -112,7 +114,8 @@ def push(
     if dry_run:
         return Published(None if changed or deleted else remote.head, changed, deleted, url)
     with translate_hub_errors(repo_id):
-        _prepare(api, repo, remote, private=private, branch=revision, variables=variables or {})
+        sdk = space_sdk if repo_type == "space" else None
+        _prepare(api, repo, remote, private=private, sdk=sdk, branch=revision, variables=variables or {})
         commit = remote.head
         if changed or deleted:
             operations = _operations({path: files[path] for path in changed}, deleted)
@@ -193,12 +196,13 @@ def _prepare(
     remote: _Remote,
     *,
     private: bool,
+    sdk: str | None,
     branch: str | None,
     variables: Mapping[str, str],
 ) -> None:
     """Create the repository and the branch where they are missing, and set the variables of a Space."""
     if remote.head is None:
-        api.create_repo(**repo, private=private, space_sdk="gradio" if repo["repo_type"] == "space" else None)
+        api.create_repo(**repo, private=private, space_sdk=sdk)
     if branch and branch not in remote.branches:
         api.create_branch(**repo, branch=branch)
     _set_variables(api, repo["repo_id"], variables)

@@ -1,4 +1,6 @@
-// Part of the function body that webcam.js ends: what can be saved. Only the browser keeps it.
+// What the webcam and image tabs save as files. Only the browser has them.
+
+import { Shares } from "./timeline.js";
 
 // The columns of the labels and the cells of CSV files follow gradio_ui/recognition/tables.py.
 const TAKEN = [
@@ -24,8 +26,36 @@ function csvCell(value) {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
+/**
+ * Write CSV (RFC 4180) whose texts no spreadsheet runs as formulas.
+ * @param {string[]} columns
+ * @param {Iterable<object>} rows cells by column; one that a row lacks is empty
+ */
+function toCSV(columns, rows) {
+  const lines = Array.from(rows, (row) => columns.map((name) => row[name] ?? ""));
+  return [columns, ...lines].map((line) => `${line.map(csvCell).join(",")}\r\n`).join("");
+}
+
+/**
+ * Write the table of images as the batch tab does: a row for each face, and one for each image without.
+ * @param {{file: string, faces?: object[], error?: string}[]} entries faces as in the files of the image tab
+ * @param {string[]} labels
+ */
+export function imagesToCSV(entries, labels) {
+  const columns = labelColumns(labels).slice(0, labels.length);
+  const cells = ({ file, faces = [], error = "" }) =>
+    (faces.length ? faces : [null]).map((face) => {
+      if (!face) return { file, error };
+      const [left, top, right, bottom] = face.box;
+      const scores = Object.fromEntries(labels.map((label, i) => [columns[i], face.probabilities[label]]));
+      return { file, ...face, left, top, right, bottom, ...scores };
+    });
+  const names = ["file", "face", "left", "top", "right", "bottom", "confidence", "label", "probability", "unclear", "shown"];
+  return toCSV([...names, ...columns, "error"], entries.flatMap(cells));
+}
+
 // A row for each face of each result, as plain numbers, of the last hour.
-class Table {
+export class Table {
   static KEPT_S = 3600;
   static NAMES = ["seconds", "face", "left", "top", "right", "bottom", "width", "height", "confidence", "label", "unclear"];
   rows = [];
@@ -68,9 +98,7 @@ class Table {
   }
 
   toCSV() {
-    const head = this.columns;
-    const lines = [...this.objects()].map((row) => head.map((name) => row[name])); // its own order may differ
-    return [head, ...lines].map((line) => `${line.map(csvCell).join(",")}\r\n`).join("");
+    return toCSV(this.columns, this.objects());
   }
 
   toJSON() {
@@ -83,103 +111,20 @@ class Table {
   }
 }
 
-// Collects, piece by piece, the video that the server encodes from the frames it gets anyway.
-class Recorder {
-  static COLLECT_MS = 1000;
-  static TRIES = 5; // without an answer
-  number = 0; // of the last recording
-  running = false;
-  busy = false; // not collected to its end yet
-  file = null; // the video, once it is whole
-  table = null; // its rows
-
-  constructor(server, changed) {
-    Object.assign(this, { server, changed });
-  }
-
-  // The number that a frame carries; 0 while nothing is recorded.
-  get current() {
-    return this.running ? this.number : 0;
-  }
-
-  start(table, model) {
-    Object.assign(this, { number: this.number + 1, running: true, busy: true, file: null, table, model });
-    Object.assign(this, { began: null, ended: null });
-    const stopped = new Promise((done) => (this.halt = done));
-    this.changed("");
-    this.collect(stopped).then((notice) => {
-      this.running = this.busy = false;
-      this.changed(notice);
-    });
-  }
-
-  stop() {
-    if (!this.running) return;
-    this.running = false;
-    this.halt();
-    this.changed("");
-  }
-
-  // Called with each result: nothing is collected before the server has had a frame.
-  saw(number, time) {
-    if (!this.running || number !== this.number) return;
-    this.began ??= time;
-    this.ended = time;
-    this.changed("");
-  }
-
-  // Collects until the recording is stopped, and then to its end. Returns what to tell the user about it.
-  async collect(stopped) {
-    const pieces = [];
-    let notice = "";
-    for (let [done, misses] = [false, 0]; !done; ) {
-      await Promise.race([stopped, wait(Recorder.COLLECT_MS)]);
-      if (this.began === null) {
-        if (this.running) continue;
-        return "";
-      }
-      const [number, model] = [this.number, this.model];
-      const answer = await this.server.take_recording({ number, model, have: pieces.length, finish: !this.running });
-      if (answer?.error) return answer.error;
-      if (!answer) {
-        if (++misses === Recorder.TRIES) return "The recording is lost: the server does not answer.";
-        await wait(Recorder.COLLECT_MS);
-        continue;
-      }
-      misses = 0;
-      if (pieces.length && answer.start !== this.began) return "The recording is lost: the server was restarted.";
-      for (const [position, data] of answer.pieces) pieces.push([position, Uint8Array.from(atob(data), (c) => c.charCodeAt(0))]);
-      if (answer.notice) {
-        notice = answer.notice;
-        this.stop();
-      }
-      [this.began, this.ended, done] = [answer.start, answer.end, answer.done];
-    }
-    // Later pieces are written over earlier ones: MP4 fills in a length at its end.
-    const bytes = new Uint8Array(Math.max(...pieces.map(([position, data]) => position + data.length)));
-    for (const [position, data] of pieces) bytes.set(data, position);
-    this.file = new Blob([bytes], { type: "video/mp4" });
-    this.table = this.table.between(this.began, this.ended);
-    return notice;
-  }
-}
-
-const wait = (ms) => new Promise((done) => setTimeout(done, ms));
-
-function save(name, url) {
+export function save(name, url) {
   const link = document.createElement("a");
   link.download = name;
   link.href = url;
   link.click();
 }
 
-function saveBlob(name, blob) {
+export function saveBlob(name, blob) {
   const url = URL.createObjectURL(blob);
   save(name, url);
   setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser may still be asking where to save it
 }
 
-function saveTable(name, table, kind) {
+export function saveTable(name, table, kind) {
   const text = kind === "csv" ? table.toCSV() : JSON.stringify(table, null, 1);
   saveBlob(`${name}.${kind}`, new Blob([text], { type: kind === "csv" ? "text/csv" : "application/json" }));
 }
