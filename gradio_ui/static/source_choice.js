@@ -42,7 +42,11 @@ export class SourceChoice {
   }
 
   /** Look whether the model in use runs on this device; nothing large is loaded. */
-  async check() {
+  check() {
+    return (this.checking = this.#check());
+  }
+
+  async #check() {
     const url = this.device.address();
     const refused = await this.device.refusal();
     if (url !== this.device.address()) return; // another model was chosen meanwhile
@@ -57,11 +61,14 @@ export class SourceChoice {
    * @throws {Error} there is no server, either; with the reason as a sentence
    */
   async load(onProgress) {
+    await this.checking; // or a late answer would undo what is found out here
     const source = this.current;
     if (source === this.device) {
       try {
         await source.load(onProgress);
         this.refused = "";
+        this.show();
+        return source;
       } catch (error) {
         this.refused = error.message;
         this.show();

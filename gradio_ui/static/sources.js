@@ -60,6 +60,7 @@ export class DeviceSource {
 
   async see(video, { start, seconds, smoothing, threshold }) {
     if (!video.videoWidth) return { late: true };
+    if (!this.#recognizer) return { error: "The model is not loaded. Start again.", broken: true };
     const [width, height] = [video.videoWidth, video.videoHeight];
     if (this.#start !== start) this.#recognizer.reset();
     this.#start = start;

@@ -163,6 +163,7 @@ def test_tabs_follow_the_keyboard(page: Any, site: str) -> None:
 
 
 def test_without_a_model_the_reason_is_told(page: Any, site: str) -> None:
+    page.add_init_script("delete Navigator.prototype.serviceWorker")  # whose requests are not blocked
     page.route("**/model/onnx/*", lambda route: route.abort())
     page.goto(site)
     page.get_by_role("button", name="Start camera").click()
