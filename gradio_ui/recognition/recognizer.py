@@ -70,7 +70,7 @@ class EmotionRecognizer:
         """Recognize all faces of an image.
 
         Args:
-            picture: anything `read_image` takes: a path, bytes, a PIL image, or an RGB uint8 array (h, w, 3).
+            image: anything `read_image` takes: a path, bytes, a PIL image, or an RGB uint8 array (h, w, 3).
             whole_image: take the picture as one face, as it is, instead of looking for faces.
 
         Returns:
@@ -91,7 +91,7 @@ class EmotionRecognizer:
         """Recognize several images with one pass of the classifier; of each only the faces are kept in memory.
 
         Args:
-            pictures: as for the call.
+            images: as for the call.
             whole_image: as for the call.
 
         Returns:
@@ -122,7 +122,7 @@ class EmotionRecognizer:
         """Map where the classifier looked for one label on one face.
 
         Args:
-            picture: as for the call.
+            image: as for the call.
             face: its place in the result of the call on the same picture, from 0.
             label: one of `labels`; it need not be the most probable one.
             whole_image: as for the call.

@@ -128,7 +128,7 @@ class BatchHandlers:
         """Recognise the apparent expression of every face in many pictures at once.
 
         Args:
-            pictures: up to 500 pictures: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
+            images: up to 500 pictures: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
             whole_image: take every picture as one face instead of looking for faces.
             model_name: one of the models that the page offers.
             threshold: probability below which a label is unclear, 0-1.
@@ -214,7 +214,7 @@ def batch_endpoint(handlers: BatchHandlers, default: str) -> None:
     gr.Button(visible=False).click(
         handlers.recognize_batch,
         inputs=[
-            several_files("pictures"),
+            several_files("images"),
             gr.Checkbox(visible=False, label="whole picture"),
             gr.Textbox(default, visible=False, label="model name"),
             gr.Number(UNCLEAR_BELOW, visible=False, label="threshold"),
