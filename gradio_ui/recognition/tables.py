@@ -109,12 +109,8 @@ def face_cells(face: Mapping[str, Any]) -> dict[str, Any]:
 def escape_cell(value: Any) -> Any:
     """Put an apostrophe before a text that a spreadsheet would run as a formula; numbers stay as they are.
 
-    A truth value becomes true or false, as JSON has it.
-
     A text runs if it begins with = + - @, a tab or a line break, and is no plain number such as -3.5.
     """
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value
@@ -128,11 +124,16 @@ def csv_rows(file: IO[str], columns: Sequence[str]) -> Callable[[Mapping[str, An
         columns: the header.
 
     Returns:
-        A function that writes a row of cells by column; a column that the row lacks gets an empty cell.
+        A function that writes a row of cells by column; a column that the row lacks gets an empty cell, and a truth
+        value is written as JSON has it.
     """
     writer = csv.writer(file)
     writer.writerow([escape_cell(column) for column in columns])
-    return lambda row: writer.writerow([escape_cell(row.get(column, "")) for column in columns])
+
+    def cell(value: Any) -> Any:
+        return str(value).lower() if isinstance(value, bool) else escape_cell(value)
+
+    return lambda row: writer.writerow([cell(row.get(column, "")) for column in columns])
 
 
 def write_csv(file: IO[str], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -85,7 +85,7 @@ const aging = setInterval(() => {
   if (session && !live) session.resumed = performance.now(); // a pause ages nothing
   const old = live && performance.now() - Math.max(session.drawn, session.resumed ?? 0) > OLD_MS;
   overlay.classList.toggle("fer-old", old && session.drawn > 0);
-  banner.textContent = !old ? "" : session.drawn ? "The server does not answer. The last result is old." : "Waiting for the first result…";
+  banner.textContent = !old ? "" : session.drawn ? "No answer from the server. The last result is old." : "Waiting for the first result…";
   banner.hidden = !old;
 }, OLD_MS / 4);
 

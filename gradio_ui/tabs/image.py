@@ -211,7 +211,7 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
     examples.click(take_example, examples, image, **quick)
     another.click(None, None, image, js="() => null", **quick)
     gr.on(
-        [image.change, whole.change, threshold.release, model.change, blur.change],
+        [image.change, whole.change, threshold.change, model.change, blur.change],
         lambda *values: [part for parts in handlers.show(*values) for part in parts],
         inputs=[image, whole, threshold, model, blur],
         outputs=[*view, *faces],

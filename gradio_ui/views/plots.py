@@ -107,7 +107,7 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
     for panel, face in enumerate(faces, start=1):
         own = rows[rows["face"] == face].reset_index(drop=True)
         points = own.groupby(own.index // -(-len(own) // PLOTTED_POINTS))
-        held = points["label"].first().where(~points["unclear"].first())
+        held = points["label"].first().where(~points["unclear"].first().eq(True))
         own = points[["seconds", *columns]].mean()
         steps = own["seconds"].diff()
         own.loc[steps > max(LOST_SECONDS, 3 * steps.median()), columns] = None  # no line while the face was away

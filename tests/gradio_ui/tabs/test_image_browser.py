@@ -39,7 +39,7 @@ def test_upload_shows_faces_bars_table_and_downloads(page: Any, url: str, portra
     assert [face["label"] for face in json.loads(saved.value.path().read_text())["faces"]] == ["happy", "sad"]
     with page.expect_download() as saved:
         page.get_by_role("link", name="Download CSV").click()
-    assert saved.value.suggested_filename == "expressions.csv"
+    assert saved.value.suggested_filename == "portrait-expressions.csv"
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save picture").first.click()
     assert Image.open(saved.value.path()).size == (512, 512)
@@ -128,7 +128,7 @@ def test_no_face_and_broken_file_are_told_in_place(page: Any, url: str, portrait
     page.get_by_text("No face found").wait_for()
     page.get_by_label("The picture is one face").check()
     page.get_by_text("1 face found").wait_for()
-    page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
+    page.get_by_label("Remove Image").or_(page.get_by_label("Clear", exact=True)).first.click()
     page.get_by_text("No picture yet").wait_for()
     upload(page, broken)
     page.get_by_text("is no picture of a known format").wait_for()

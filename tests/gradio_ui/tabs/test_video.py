@@ -192,7 +192,7 @@ def test_taking_the_video_away_stops_the_work(
         page.get_by_role("tab", name="Video").click()
         page.locator("#video-file input[type=file]").set_input_files(film)
         page.get_by_text("left").wait_for()
-        page.get_by_label("Clear").first.click()
+        page.get_by_label("Clear", exact=True).first.click()
         page.get_by_text("No video yet").wait_for()
         time.sleep(1)
         stopped = slow.calls

@@ -146,7 +146,7 @@ def test_an_old_result_fades_under_a_banner(page: Any, url: str) -> None:
     banner, faded = page.locator("#webcam .fer-banner"), page.locator("#webcam canvas.fer-old")
     banner.wait_for(state="hidden")
     page.route("**/component_server**", lambda route: None)  # the server is away: no answer ever comes
-    banner.filter(has_text="The server does not answer").wait_for()
+    banner.filter(has_text="No answer from the server").wait_for()
     faded.wait_for()
     page.get_by_role("button", name="Pause").click()
     banner.wait_for(state="hidden")

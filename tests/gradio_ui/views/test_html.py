@@ -36,6 +36,21 @@ def test_annotate_draws_on_a_copy(two: Recognition) -> None:
         assert drawn[(box[1] + box[3]) // 2, box[0]].tolist() == color
 
 
+def test_an_unclear_face_has_a_dashed_box(two: Recognition) -> None:
+    """White and black by turns: its box speaks for no expression, whatever the color vision."""
+    drawn = annotate(np.full((200, 400, 3), 128, np.uint8), two, threshold=0.9)
+    left, top, _, bottom = (two.faces.xyxy[0] * 1.2).round().astype(int)
+    edge = drawn[top + 4 : bottom - 4, left]
+    assert {tuple(pixel) for pixel in edge.tolist()} == {(0, 0, 0), (255, 255, 255)}
+
+
+def test_a_button_lies_over_every_face(two: Recognition) -> None:
+    html = charts.image(np.zeros((100, 200, 3), np.uint8), "Faces", two.to_dicts(threshold=0.8), two.size)
+    assert html.count("data-face=") == 2 and html.count('aria-pressed="true"') == 1
+    assert "left:10.00%;top:25.00%;width:30.00%;height:50.00%" in html
+    assert 'aria-label="Face 1 · unclear: happy or angry"' in html
+
+
 @pytest.mark.parametrize("shape", [(48, 48, 3), (20, 300, 3), (2000, 1500, 3)])
 def test_annotate_takes_boxes_beyond_the_edge(fake: FakeRecognizer, shape: tuple[int, ...]) -> None:
     frame = np.zeros(shape, np.uint8)

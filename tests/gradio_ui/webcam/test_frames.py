@@ -109,3 +109,10 @@ def test_odd_session_ids_are_refused(session: Any) -> None:
     with pytest.raises(RequestError, match="session_hash: expected 1 to 64 letters"):
         parse_session(session)
     assert parse_session("0a1b-C_" * 9) == "0a1b-C_" * 9
+
+
+def test_a_threshold_is_a_probability() -> None:
+    assert LiveFrame.parse(page_data(0.0)).threshold == 0.4, "of a program that sends none"
+    assert LiveFrame.parse(page_data(0.0, threshold=1)).threshold == 1
+    with pytest.raises(RequestError, match="threshold: expected a number from 0 to 1;"):
+        LiveFrame.parse(page_data(0.0, threshold=1.01))
