@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.server.guard import Guard, GuardedBlocks, misfit
+from gradio_ui.server.link_preview import LinkPreview
 from gradio_ui.server.mcp_files import agents_lifespan
 from gradio_ui.server.session_guard import SessionGuard
 from gradio_ui.server.temp_files import KEPT_MINUTES
@@ -162,7 +163,11 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "mcp_server": True,  # the documented endpoints are tools for agents, too
         "app_kwargs": {
             "lifespan": agents_lifespan,
-            "middleware": [Middleware(Guard), Middleware(SessionGuard, max_component=MAX_REQUEST)],
+            "middleware": [
+                Middleware(Guard),
+                Middleware(SessionGuard, max_component=MAX_REQUEST),
+                Middleware(LinkPreview, title=TITLE, description=PURPOSE, folder=STATIC),
+            ],
             "exception_handlers": {RequestValidationError: misfit},
         },
         "ssr_mode": False,  # pages rendered by a Node server in front would come without the guard's headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from gradio_ui.views import html as charts
@@ -43,7 +44,7 @@ def comparison(first: tuple[str, Result], second: tuple[str, Result], index: int
         return charts.message("info", f"{other} has no result for this face")
     texts = charts.verdict_text(face), charts.verdict_text(match)
     same = face["shown"] == match["shown"]
-    told = f"Both say {face['shown']}." if same else "They do not say the same."
+    told = f"Both say {escape(face['shown'])}." if same else "They do not say the same."
     columns = "".join(
         f"<div>{charts.bars(one['probabilities'], title, text)}</div>"
         for title, one, text in ((name, face, texts[0]), (other, match, texts[1]))
