@@ -43,7 +43,7 @@ CONFIRM = """(wanted, served) => {
   const live = document.querySelector("#webcam .fer-cam")?.dataset.state === "live";
   const lost = live && save && !save.disabled;
   const ask = "Another model starts the live session again, and what it has shown so far is lost. Go on?";
-  return !lost || wanted === served || confirm(ask) ? [wanted, served] : [served, served];
+  return [!lost || confirm(ask) ? wanted : null, served];
 }"""
 
 
@@ -110,9 +110,9 @@ class Chooser:
         self._models = models
         self._webcam = webcam
 
-    def choose(self, wanted: str, served: str) -> Iterator[ChoiceView]:
+    def choose(self, wanted: str | None, served: str) -> Iterator[ChoiceView]:
         """Load a model and switch the session to it; where it cannot be served, say why and keep the other."""
-        if wanted == served:  # the change was called off
+        if wanted is None:  # the change was called off
             yield ChoiceView(gr.Dropdown(value=served))
             return
         titles = self._models.titles

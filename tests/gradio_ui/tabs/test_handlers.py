@@ -154,6 +154,11 @@ def test_a_model_that_fails_leaves_the_served_one(models: Models) -> None:
     assert "me/fake stays in use" in refused.notice and refused.model == gr.skip()
 
 
+def test_a_switch_called_off_changes_nothing(models: Models) -> None:
+    (kept,) = Chooser(models, {}).choose(None, "me/fake")
+    assert kept.choice.value == "me/fake" and kept.model == kept.webcam == kept.notice == gr.skip()
+
+
 def test_tabs_do_not_import_each_other(root: Path) -> None:
     for module in (root / "gradio_ui" / "tabs").glob("*.py"):
         for node in ast.walk(ast.parse(module.read_text())):
