@@ -78,5 +78,5 @@ class _Rewriter:
             self._body = page.replace("</head>", f"{self._head}</head>", 1).encode()
             headers = [header for header in headers if header[0] != b"content-length"]
             headers.append((b"content-length", str(len(self._body)).encode()))
-        await self._send(self._start | {"headers": headers})
+        await self._send({**self._start, "headers": headers})
         await self._send({"type": "http.response.body", "body": self._body})
