@@ -14,6 +14,7 @@ from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.server.device_files import DeviceFiles
 from gradio_ui.server.guard import Guard, GuardedBlocks, misfit
+from gradio_ui.server.link_preview import LinkPreview
 from gradio_ui.server.mcp_files import agents_lifespan
 from gradio_ui.server.session_guard import SessionGuard
 from gradio_ui.server.temp_files import KEPT_MINUTES
@@ -24,7 +25,7 @@ from gradio_ui.tabs.image import image_tab
 from gradio_ui.tabs.video import video_tab
 from gradio_ui.tabs.webcam import webcam_tab
 from gradio_ui.views import html as charts
-from gradio_ui.views.static import STATIC
+from gradio_ui.views.static import STATIC, script
 from gradio_ui.webcam.frames import MAX_REQUEST
 
 TITLE = "Facial expression recognition"
@@ -37,6 +38,16 @@ PURPOSE = (
 
 # Of which Gradio keeps a state, 170 kB each; its own 10,000 took 1.7 GB, as each call without a session id makes one.
 MAX_SESSIONS = 256
+
+
+# A change of the model starts the live session anew: ask before its results, or a recording, are lost.
+CONFIRM = """(wanted, served) => {
+  const save = document.querySelector("#webcam [data-do=csv]");
+  const live = document.querySelector("#webcam .fer-cam")?.dataset.state === "live";
+  const lost = live && save && !save.disabled;
+  const ask = "Another model starts the live session again, and what it has shown so far is lost. Go on?";
+  return [!lost || confirm(ask) ? wanted : null, served];
+}"""
 
 
 class ChoiceView(NamedTuple):
@@ -57,13 +68,12 @@ def build_demo(models: Models, settings: Settings) -> gr.Blocks:
     """
     with GuardedBlocks(title=TITLE, analytics_enabled=False) as demo:  # `TempFiles` deletes what visitors leave
         model = gr.State(models.default)  # of this session, set once that model is loaded
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=False, elem_id="top"):
             with gr.Column(scale=3, min_width=320):
-                gr.HTML(
-                    f"<header><h1>{TITLE}</h1><p>{PURPOSE}</p></header>", elem_id="header", apply_default_css=False
-                )
-            with gr.Column(min_width=240, visible=len(models.names) > 1):
-                choice = gr.Dropdown(models.names, value=models.default, label="Model", elem_id="model")
+                header = (STATIC / "page.html").read_text(encoding="utf-8").format(title=TITLE, purpose=PURPOSE)
+                gr.HTML(header, js_on_load=script("page.js"), elem_id="header", apply_default_css=False)
+            with gr.Column(min_width=240, visible=len(models.names) > 1, elem_id="model-column"):
+                choice = gr.Dropdown(models.choices, value=models.default, label="Model", elem_id="model")
         notice = gr.HTML(model_notice(models, models.default), apply_default_css=False, elem_id="model-notice")
         with gr.Tabs(overflow_behavior="wrap"):  # on a phone the menu would hide most of them
             with gr.Tab("Image", id="image"):
@@ -81,6 +91,7 @@ def build_demo(models: Models, settings: Settings) -> gr.Blocks:
             Chooser(models, webcam.props).choose,
             [choice, model],
             list(ChoiceView(choice, notice, model, webcam)),
+            js=CONFIRM,
             show_progress="hidden",
             trigger_mode="once",
             concurrency_limit=8,  # nobody waits for somebody else's download
@@ -102,15 +113,27 @@ class Chooser:
         self._models = models
         self._webcam = webcam
 
-    def choose(self, wanted: str, served: str) -> Iterator[ChoiceView]:
+    def choose(self, wanted: str | None, served: str) -> Iterator[ChoiceView]:
         """Load a model and switch the session to it; where it cannot be served, say why and keep the other."""
+        if wanted is None:  # the change was called off
+            yield ChoiceView(gr.Dropdown(value=served))
+            return
+        titles = self._models.titles
         if not self._models.is_loaded(wanted):
-            waiting = charts.message("info", f"Loading {wanted} …", f"Until it is ready, {served} answers.")
+            waiting = charts.message(
+                "info",
+                f"Loading {titles.get(wanted, wanted)} …",
+                f"Until it is ready, {titles.get(served, served)} answers.",
+            )
             yield ChoiceView(gr.Dropdown(interactive=False), waiting)
         try:
             notice = model_notice(self._models, wanted)
         except RecognitionError as error:
-            refused = charts.message("error", f"{wanted} cannot be served", f"{error} {served} stays in use.")
+            refused = charts.message(
+                "error",
+                f"{titles.get(wanted, wanted)} cannot be served",
+                f"{error} {titles.get(served, served)} stays in use.",
+            )
             yield ChoiceView(gr.Dropdown(value=served, interactive=True), refused)
         else:
             # All props, as Gradio would drop the others where the tab was never opened.
@@ -145,7 +168,11 @@ def launch_options(models: Models, settings: Settings) -> dict[str, Any]:
         "app_kwargs": {
             "lifespan": agents_lifespan,
             "routes": DeviceFiles(models, STATIC, runtime, settings.on_device).routes(),
-            "middleware": [Middleware(Guard), Middleware(SessionGuard, max_component=MAX_REQUEST)],
+            "middleware": [
+                Middleware(Guard),
+                Middleware(SessionGuard, max_component=MAX_REQUEST),
+                Middleware(LinkPreview, title=TITLE, description=PURPOSE, folder=STATIC),
+            ],
             "exception_handlers": {RequestValidationError: misfit},
         },
         "ssr_mode": False,  # pages rendered by a Node server in front would come without the guard's headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -19,19 +20,26 @@ from gradio_ui.settings import DEFAULT_MODEL, Settings, SettingsError
 
 logger = logging.getLogger(__name__)
 
+DATASETS = {"fer2013": "FER-2013", "ferplus": "FER+"}  # by the head that a checkpoint's provenance names
+
 
 class Models:
     """Recognizers by name, each loaded on first use and then kept. Safe to use from several threads.
 
     Attributes:
         names: What may be asked for; the first is the default.
+        titles: Name -> what a page calls it.
 
     Args:
         loaders: Name -> what loads its recognizer; at least one.
+        titles: Of those that a page calls otherwise than by name.
     """
 
-    def __init__(self, loaders: Mapping[str, Callable[[], EmotionRecognizer]]) -> None:
+    def __init__(
+        self, loaders: Mapping[str, Callable[[], EmotionRecognizer]], titles: Mapping[str, str] | None = None
+    ) -> None:
         self.names = tuple(loaders)
+        self.titles = {name: (titles or {}).get(name, name) for name in loaders}
         self._loaders = dict(loaders)
         self._loaded: dict[str, EmotionRecognizer] = {}
         self._locks = {name: Lock() for name in loaders}  # one each: waiting for one model holds up no other
@@ -40,6 +48,11 @@ class Models:
     def default(self) -> str:
         """The name of the model that a new session starts with."""
         return self.names[0]
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """The titles with their names, for a list to choose from."""
+        return [(self.titles[name], name) for name in self.names]
 
     def is_loaded(self, name: str) -> bool:
         """Tell whether a model is in memory."""
@@ -78,7 +91,8 @@ def load_models(settings: Settings) -> Models:
     loaders = {page_name(model): partial(load, model) for model in settings.models}
     if len(loaders) < len(settings.models):
         raise SettingsError(f"model: expected models of different names, got {', '.join(settings.models)}")
-    models = Models(loaders)
+    titles = {page_name(model): page_title(model) for model in settings.models}
+    models = Models(loaders, titles)
     try:
         models[models.default]
     except HubUnreachableError as error:
@@ -91,7 +105,7 @@ def load_models(settings: Settings) -> Models:
             recognizer.source = replace(recognizer.source, notice=notice)
             return recognizer
 
-        models = Models({f"{DEFAULT_MODEL.name} (came with the app)": stand_in} | loaders)
+        models = Models({f"{DEFAULT_MODEL.name} (came with the app)": stand_in} | loaders, titles)
         models[models.default]
     return models
 
@@ -100,3 +114,13 @@ def page_name(model: str) -> str:
     """Name a model on the page: a Hub id as it is, but with a short commit; a folder by its last part alone."""
     folder = Path(model).expanduser()
     return folder.resolve().name if folder.is_dir() else re.sub("(@[0-9a-f]{8})[0-9a-f]{32}$", r"\1", model)
+
+
+def page_title(model: str) -> str:
+    """Say what a model of ours is, "7 expressions, FER-2013", from its folder's config; of others, only the name."""
+    try:
+        config = json.loads((Path(model).expanduser() / "config.json").read_text(encoding="utf-8"))
+        data, labels = DATASETS[config["provenance"]["head"]], config["id2label"].values()
+        return f"{len(labels)} {'with contempt' if 'contempt' in labels else 'expressions'}, {data}"
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return page_name(model)

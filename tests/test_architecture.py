@@ -78,7 +78,10 @@ SLOW = {
     "supervision",
     "trackers",
 }
-PAGE = ("gradio_ui.demo", "gradio_ui.server", "gradio_ui.tabs", "gradio_ui.views.background_work")
+PAGE = (
+    *("gradio_ui.demo", "gradio_ui.server", "gradio_ui.tabs"),
+    *("gradio_ui.views.background_work", "gradio_ui.views.face_choice", "gradio_ui.views.image_inputs"),
+)
 MAY_LOAD = {library: ("training",) if library in TORCH else () for library in SLOW} | {"gradio": PAGE}
 
 

@@ -20,6 +20,9 @@ ImageSource: TypeAlias = "str | Path | bytes | Image.Image | np.ndarray"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 50_000_000
 _ACCEPTED = "a JPEG, PNG, WebP, BMP, TIFF or GIF file"
+# The bytes from the fifth on of files that phones write (ISO/IEC 23008-12): only named, so that one knows what to do.
+_BRANDS = {f"ftyp{brand}".encode(): "HEIC" for brand in ("heic", "heix", "heim", "heis", "hevc", "mif1", "msf1")}
+_BRANDS |= {b"ftypavif": "AVIF", b"ftypavis": "AVIF"}
 
 
 def read_image(source: ImageSource) -> np.ndarray:
@@ -74,7 +77,10 @@ def _from_file(file: io.IOBase, size: int, name: str) -> np.ndarray:
     try:
         image = Image.open(file, formats=FORMATS)  # type: ignore[arg-type]  # reads the header only
     except Image.UnidentifiedImageError:
-        raise ImageError(f"{name} is no picture of a known format. Expected {_ACCEPTED}.") from None
+        file.seek(0)
+        kind = _BRANDS.get(file.read(12)[4:])
+        known = f"is a picture of the format {kind}, which is not read" if kind else "is no picture of a known format"
+        raise ImageError(f"{name} {known}. Expected {_ACCEPTED}.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{name} is too large. {_LIMIT}") from None
     except (OSError, SyntaxError, ValueError, struct.error) as error:

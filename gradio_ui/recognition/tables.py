@@ -18,6 +18,8 @@ FACE_COLUMNS = ("face", *BOX, "confidence", "label", "probability", "unclear", "
 # Columns that say where a face was seen; no label's column has one of these names either. table.js has the same.
 CONTEXT_COLUMNS = ("file", "path", "seconds", "width", "height", "error")
 
+DIGITS = 4  # of a probability in tables, JSON and answers: a ten-thousandth, below what a model can tell
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # https://owasp.org/www-community/attacks/CSV_Injection
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -50,11 +52,11 @@ def face_dict(
     return {
         "face": int(face),
         "box": [round(float(v), 1) for v in box],
-        "confidence": float(confidence),
+        "confidence": round(float(confidence), DIGITS),
         "label": label,
-        "probability": by_label[label],
+        "probability": round(by_label[label], DIGITS),
         **verdict(label, by_label, threshold),
-        "probabilities": by_label,
+        "probabilities": {name: round(p, DIGITS) for name, p in by_label.items()},
     }
 
 

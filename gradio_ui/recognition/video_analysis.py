@@ -269,8 +269,8 @@ def _cells(face: TrackedFace) -> list[Any]:
         face.label,
         face.unclear,
         face.shown,
-        *(f"{p:.5f}" for p in face.probabilities),
-        *(f"{p:.5f}" for p in face.raw),
+        *(f"{p:.4f}" for p in face.probabilities),
+        *(f"{p:.4f}" for p in face.raw),
     ]
 
 

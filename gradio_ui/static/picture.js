@@ -6,7 +6,7 @@ element.addEventListener("click", ({ target }) => {
   if (face) trigger("click", { face: Number(face.dataset.face) });
   if (target.dataset.do === "save") {
     const link = document.createElement("a");
-    link.download = "expressions.jpg";
+    link.download = target.dataset.name;
     link.href = element.querySelector("img").src;
     link.click();
   }

@@ -11,20 +11,25 @@ import numpy as np
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.doubt import UNCLEAR_BELOW
 from gradio_ui.recognition.errors import RecognitionError
-from gradio_ui.recognition.image_io import read_image
+from gradio_ui.recognition.image_io import MAX_PIXELS, read_image
 from gradio_ui.recognition.types import Recognition
 from gradio_ui.server.arguments import boolean, number
 from gradio_ui.server.guard import refusal
-from gradio_ui.server.uploads import read_upload
+from gradio_ui.server.uploads import read_upload, stem_of
 from gradio_ui.settings import Settings
 from gradio_ui.views import html as charts
+from gradio_ui.views.blur import blur_faces
+from gradio_ui.views.comparison import comparison, face_bars, has_face
 from gradio_ui.views.examples import example_images
+from gradio_ui.views.face_choice import SKIP, FaceView, connect_faces
 from gradio_ui.views.face_labels import annotate
+from gradio_ui.views.image_inputs import image_inputs
 from gradio_ui.views.static import script
 
 EMPTY: dict[str, Any] = {"size": [0, 0], "labels": [], "threshold": UNCLEAR_BELOW, "faces": []}
-SKIP = gr.skip()  # leaves a component as it is
+HTML = partial(gr.HTML, apply_default_css=False)  # the look is app.css's
 
+NO_FACE_YET = charts.message("info", "No face yet", "Choose a picture with a face first.")
 NO_FACE = charts.message(
     "warning",
     "No face found",
@@ -34,15 +39,10 @@ NO_FACE = charts.message(
 
 
 class ImageView(NamedTuple):
-    """What the tab shows: its components in the layout, their new values in a handler."""
+    """What the tab shows besides the chosen face: its components in the layout, their new values in a handler."""
 
     notice: Any = SKIP
     annotated: Any = SKIP
-    chosen: Any = SKIP
-    chart: Any = SKIP
-    where: Any = SKIP
-    expression: Any = SKIP
-    heat: Any = SKIP
     table: Any = SKIP
     links: Any = SKIP
     result: Any = SKIP
@@ -58,45 +58,52 @@ class ImageHandlers:
 
     def __init__(self, models: Models, welcome: str) -> None:
         self._models = models
-        self._cleared = ImageView(
-            notice=welcome,
-            annotated="",
+        self._cleared = ImageView(notice=welcome, annotated="", table="", links="", result=EMPTY)
+        self._no_face = FaceView(
             chosen=gr.Dropdown([], value=None, visible=False),
             chart="",
             where=gr.Accordion(open=False, visible=False),
             heat="",
-            table="",
-            links="",
-            result=EMPTY,
+            second=gr.Accordion(open=False, visible=False),
+            compared="",
         )
 
-    def show(self, image: dict[str, Any] | None, whole_image: bool, threshold: float, name: str) -> ImageView:
+    def show(
+        self, image: dict[str, Any] | None, whole_image: bool, threshold: float, name: str, blur: bool = False
+    ) -> tuple[ImageView, FaceView]:
         """Recognise the faces of the picture, or clear the tab where there is none."""
         if image is None:
-            return self._cleared
+            return self._cleared, self._no_face
         try:
             frame, recognition = self._run(image, whole_image, name)
             found = as_result(recognition, threshold)
+            if boolean("blur", blur):
+                frame = blur_faces(frame, recognition.faces.xyxy)
         except RecognitionError as error:
-            return self._cleared._replace(notice=charts.message("error", "This picture cannot be read", str(error)))
-        if not len(recognition):
-            return self._cleared._replace(notice=NO_FACE)
+            told = charts.message("error", "This picture cannot be read", str(error))
+            return self._cleared._replace(notice=told), self._no_face
         faces = found["faces"]
-        names = sorted(
-            ((charts.face_name(face), i) for i, face in enumerate(faces)), key=lambda n: faces[n[1]]["face"]
-        )
+        if not faces:
+            return self._cleared._replace(notice=NO_FACE), self._no_face
+        in_order = sorted(range(len(faces)), key=lambda i: faces[i]["face"])
+        names = [(charts.face_name(faces[i]), i) for i in in_order]
+        stem = f"{stem_of(image)}-expressions"
         marked = f"Faces marked: {', '.join(name for name, _ in names)}"
+        drawn = annotate(frame, recognition, found["threshold"])
         return ImageView(
             notice=charts.message("info", "1 face found" if len(names) == 1 else f"{len(names)} faces found"),
-            annotated=charts.image(annotate(frame, recognition, found["threshold"]), marked, faces, found["size"]),
+            annotated=charts.image(drawn, marked, faces, found["size"], f"{stem}.jpg"),
+            table=charts.table(faces),
+            links=charts.downloads(found, stem),
+            result=found,
+        ), FaceView(
             chosen=gr.Dropdown(names, value=0, visible=len(names) > 1),
             chart=face_bars(found, 0),
             where=gr.Accordion(open=False, visible=True),
             expression=gr.Dropdown(found["labels"], value=faces[0]["label"]),
             heat="",
-            table=charts.table(faces),
-            links=charts.downloads(found),
-            result=found,
+            second=gr.Accordion(open=False, visible=len(self._models.names) > 1),
+            compared="",
         )
 
     def explain(
@@ -109,8 +116,8 @@ class ImageHandlers:
         label: str,
     ) -> str:
         """Show where the model looked on one face for one label, as HTML."""
-        if image is None or not face_bars(found, face):
-            return charts.message("info", "No face yet", "Choose a picture with a face first.")
+        if image is None or not has_face(found, face):
+            return NO_FACE_YET
         try:
             recognizer, content = self._models[name], read_upload(image)
             whole = boolean("whole_image", whole_image)
@@ -118,6 +125,25 @@ class ImageHandlers:
         except RecognitionError as error:
             return charts.message("error", "There is no map of this face", str(error))
         return charts.saliency(crop, heat, label)
+
+    def compare(
+        self,
+        image: dict[str, Any] | None,
+        whole_image: bool,
+        name: str,
+        found: dict[str, Any],
+        face: int,
+        other: str,
+    ) -> str:
+        """Show what another model says of the same face, beside what the present one said, as HTML."""
+        if image is None or not has_face(found, face):
+            return NO_FACE_YET
+        try:
+            second = as_result(self._run(image, whole_image, other)[1], found["threshold"])
+        except RecognitionError as error:
+            return charts.message("error", "There is nothing to compare", str(error))
+        titles = self._models.titles
+        return comparison((titles.get(name, name), found), (titles[other], second), face)
 
     def recognize(
         self,
@@ -159,97 +185,58 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
         model: Name of the one that this session uses.
         settings: Its limits are shown on the page.
     """
-    limit = f"up to {settings.max_file_size.upper()}"
+    limit = f"up to {settings.max_file_size.upper()} and {MAX_PIXELS // 1_000_000} megapixels"
     welcome = charts.message(
         "info", "No picture yet", f"Drop, paste, choose or snap one ({limit}), or take an example."
     )
     handlers = ImageHandlers(models, welcome)
-    html = partial(gr.HTML, apply_default_css=False)  # the look is app.css's
-    with gr.Row(equal_height=False):
-        with gr.Column(min_width=300):
-            image, whole, threshold = image_inputs()
-        with gr.Column(min_width=300):
-            notice = html(welcome, elem_id="notice")
-            annotated = html(js_on_load=script("picture.js"), elem_id="annotated")
-            chosen = gr.Dropdown(
-                label="Face",
-                info="Or click on a face in the picture.",
-                visible=False,
-                elem_id="chosen-face",
-            )
-            chart = html(js_on_load=script("picture.js"), elem_id="bars")
-            with gr.Accordion("Where did the model look?", open=False, visible=False, elem_id="saliency") as where:
-                expression = gr.Dropdown(label="Expression", elem_id="expression")
-                heat = html(elem_id="heat")
+    with gr.Row(equal_height=False, elem_id="image-tab"):
+        with gr.Column(elem_id="image-input"):
+            image, whole, threshold, examples = image_inputs()
+        with gr.Column(elem_id="image-seen"):
+            with gr.Row(elem_id="image-told"):
+                notice = HTML(welcome, elem_id="notice")
+                another = gr.Button("Another picture", size="sm", scale=0, min_width=130, elem_id="another")
+            annotated = HTML(js_on_load=script("picture.js"), elem_id="annotated")
+            blur = gr.Checkbox(**charts.BLUR_BOX, elem_id="blur")
+        with gr.Column(elem_id="image-faces"):
+            faces = face_view(models)
     view = ImageView(
-        *(notice, annotated, chosen, chart, where, expression, heat),
-        table=html(js_on_load=script("picture.js"), elem_id="faces"),
-        links=html(elem_id="downloads"),
+        *(notice, annotated),
+        table=HTML(js_on_load=script("picture.js"), elem_id="faces"),
+        links=HTML(elem_id="downloads"),
         result=gr.State(EMPTY),  # as_result() of this session's picture
     )
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+    examples.click(take_example, examples, image, **quick)
+    another.click(None, None, image, js="() => null", **quick)
     gr.on(
-        [image.change, whole.change, threshold.change, model.change],
-        handlers.show,
-        inputs=[image, whole, threshold, model],
-        outputs=list(view),
+        [image.change, whole.change, threshold.change, model.change, blur.change],
+        lambda *values: [part for parts in handlers.show(*values) for part in parts],
+        inputs=[image, whole, threshold, model, blur],
+        outputs=[*view, *faces],
         preprocess=False,  # the engine reads the file, so that EXIF, odd formats and errors are its own
         trigger_mode="always_last",
         show_progress="minimal",
         show_progress_on=notice,
         api_visibility="private",
     )
-    face = [chart, where, expression, heat]
-    chosen.input(show_face, [view.result, chosen], face, show_progress="hidden", api_visibility="private")
-    gr.on(
-        [annotated.click, view.table.click],
-        choose_face,
-        [view.result],
-        [chosen, *face],
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    gr.on(
-        [where.expand, expression.input],
-        handlers.explain,
-        inputs=[image, whole, model, view.result, chosen, expression],
-        outputs=heat,
-        preprocess=False,
-        trigger_mode="always_last",
-        show_progress="minimal",
-        api_visibility="private",
-    )
+    marks, inputs = [annotated, view.table], [image, whole, model]
+    connect_faces(faces, marks, view.result, inputs, handlers.explain, handlers.compare)
     recognize_endpoint(handlers, models.default)
 
 
-def image_inputs() -> tuple[gr.Image, gr.Checkbox, gr.Slider]:
-    """Add what a picture comes in by: the drop area, the switch for cut-out faces, and the examples."""
-    image = gr.Image(
-        label="Picture",
-        type="filepath",
-        image_mode=None,
-        format="png",  # of the examples; uploads stay as they are
-        sources=["upload", "clipboard", "webcam"],
-        height=340,
-        webcam_options=gr.WebcamOptions(mirror=True),
-        buttons=[],
-        elem_id="picture",
-    )
-    whole = gr.Checkbox(
-        label="The picture is one face",
-        info="Skips the search for faces: for cut-outs such as FER-2013's.",
-        elem_id="whole-picture",
-    )
-    threshold = gr.Slider(**charts.THRESHOLD_SLIDER, elem_id="threshold")
-    # Not gr.Examples: it names files of the server in /config, and keeps them among the visitors' files.
-    examples = gr.Dataset(
-        label="Examples",
-        components=[gr.HTML(visible=False)],
-        samples=[[charts.thumbnail(frame, name)] for name, frame in example_images().items()],
-        type="index",
-        elem_id="examples",
-    )
-    examples.click(take_example, examples, image, show_progress="hidden", api_visibility="private", queue=False)
-    return image, whole, threshold
+def face_view(models: Models) -> FaceView:
+    """Add what shows one face to the surrounding Blocks."""
+    chosen = gr.Dropdown(label="Face", info="Or click on a face in the picture.", visible=False, elem_id="chosen-face")
+    chart = HTML(js_on_load=script("picture.js"), elem_id="bars")
+    with gr.Accordion("Where did the model look?", open=False, visible=False, elem_id="saliency") as where:
+        expression = gr.Dropdown(label="Expression", elem_id="expression")
+        heat = HTML(elem_id="heat")
+    with gr.Accordion("What does another model say?", open=False, visible=False, elem_id="second") as second:
+        other = gr.Dropdown(models.choices, value=models.names[-1], label="Other model", elem_id="other")
+        compared = HTML(elem_id="compared")
+    return FaceView(chosen, chart, where, expression, heat, second, other, compared)
 
 
 def recognize_endpoint(handlers: ImageHandlers, default: str) -> None:
@@ -289,33 +276,3 @@ def as_result(recognition: Recognition, threshold: Any = UNCLEAR_BELOW) -> dict[
         "threshold": threshold,
         "faces": recognition.to_dicts(threshold),
     }
-
-
-def face_bars(result: dict[str, Any], index: int | None) -> str:
-    """Draw the bars of one face, counted from 0; nothing where there is none."""
-    faces = result["faces"]
-    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(faces):
-        return ""
-    face = faces[index]
-    title = "Apparent expression" if len(faces) == 1 else f"Apparent expression of face {face['face']}"
-    note = f"Unclear: {face['shown']}. No expression reaches {result['threshold']:.0%}." if face["unclear"] else ""
-    return charts.bars(face["probabilities"], title, note, index)
-
-
-def show_face(result: dict[str, Any], index: int | None) -> tuple[Any, ...]:
-    """Show the bars of one face, counted from 0, and fold its map away until it is asked for."""
-    if not (bars := face_bars(result, index)):
-        return (SKIP,) * 4
-    return bars, gr.Accordion(open=False), gr.Dropdown(value=result["faces"][index]["label"]), ""
-
-
-def choose_face(result: dict[str, Any], event: gr.EventData) -> tuple[Any, ...]:
-    """Choose the face that was clicked on, in the picture or in the table.
-
-    Args:
-        result: Of `as_result`.
-        event: `face`, its index from 0.
-    """
-    if not face_bars(result, event.face):
-        return (SKIP,) * 5
-    return gr.Dropdown(value=event.face), *show_face(result, event.face)

@@ -15,27 +15,29 @@ from gradio_ui.recognition.doubt import UNCLEAR_BELOW
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.video import SUFFIXES
 from gradio_ui.recognition.video_analysis import VideoAnalysis, write_json
-from gradio_ui.server.arguments import number
+from gradio_ui.server.arguments import boolean, number
 from gradio_ui.server.guard import refusal
 from gradio_ui.server.listeners import abandonment
 from gradio_ui.server.uploads import open_upload, stem_of
 from gradio_ui.settings import Settings
 from gradio_ui.views import html as charts
-from gradio_ui.views.background_work import Cancellable, busy, connect, idle
+from gradio_ui.views.background_work import Workplace, busy, connect, idle
+from gradio_ui.views.blur import blur_before
 from gradio_ui.views.face_labels import face_drawer
 from gradio_ui.views.plots import progress, summary_html, timeline
+from gradio_ui.views.static import script
 
 RATES: list[tuple[str, float]] = [("2 per second", 2), ("5 per second", 5), ("10 per second", 10), ("every frame", 0)]
 RATE, MAX_RATE = 10, 240  # frames analysed in each second
 SMOOTHING, MAX_SMOOTHING = 0.5, 60  # seconds
 TELL_EVERY = 0.3  # seconds between two reports of progress
-QUEUE = "video"  # one video at a time, of all visitors
 
 
 class VideoView(NamedTuple):
     """What the tab shows: its components in the layout, their new values in a handler."""
 
     notice: Any = gr.skip()
+    changed: Any = gr.skip()
     start: Any = gr.skip()
     cancel: Any = gr.skip()
     annotated: Any = gr.skip()
@@ -57,8 +59,8 @@ class VideoHandlers:
         self._models = models
         self._max_seconds = settings.max_video_minutes * 60
         self._limits = f"up to {settings.max_file_size.upper()} and {settings.max_video_minutes:g} minutes"
-        self._under_way = Cancellable(VideoAnalysis.stop)
-        self.stop = self._under_way.stop
+        self._workplace = Workplace()
+        self.stop = self._workplace.stop
         self.welcome = charts.message(
             "info", "No video yet", f"Choose an MP4, MOV, WebM, AVI or MKV file ({self._limits})."
         )
@@ -76,6 +78,7 @@ class VideoHandlers:
         per_second: float,
         seconds: float,
         threshold: float,
+        blur: bool,
         name: str,
         request: gr.Request,
     ) -> Iterator[VideoView]:
@@ -83,33 +86,38 @@ class VideoHandlers:
         if file is None:
             yield idle(self.cleared, self.welcome)
             return
-        yield busy(self.cleared, progress(0, None, 0))
+        work = self._analyse(file, request, blur, per_second, seconds, threshold, name)
         try:
-            yield from self._analyse(file, request, per_second, seconds, threshold, name)
+            yield from self._workplace.in_turn(request, self.cleared, work)
         except RecognitionError as error:
             yield idle(VideoView(), charts.message("error", "This video cannot be analysed", str(error)))
 
-    def _analyse(self, file: Any, request: gr.Request, *options: Any) -> Iterator[VideoView]:
+    def _analyse(self, file: Any, request: gr.Request, blur: Any, *options: Any) -> Iterator[VideoView]:
+        yield busy(self.cleared, progress(0, None, 0))
         with open_upload(file) as video, TemporaryDirectory() as folder:
             files = Files(Path(folder), stem_of(file))
             analysis = self._analysis(video, *options)
-            self._under_way.begin(request, analysis)
+            draw = face_drawer(analysis.session.labels)
+            if boolean("blur", blur):
+                draw = blur_before(draw)
             begun = told = time.monotonic()
-            for reached in analysis.run(files.table, files.video, face_drawer(analysis.session.labels)):
-                if time.monotonic() - told >= TELL_EVERY:
-                    told = time.monotonic()
-                    yield VideoView(progress(reached, analysis.duration, told - begun))
+            with self._workplace.cancellable(request, analysis.stop):
+                for reached in analysis.run(files.table, files.video, draw):
+                    if time.monotonic() - told >= TELL_EVERY:
+                        told = time.monotonic()
+                        yield VideoView(progress(reached, analysis.duration, told - begun))
             if not analysis.analyzed:
                 yield idle(VideoView(), charts.message("info", "Cancelled", f"Choose another video ({self._limits})."))
                 return
             found = analysis.summary()
             write_json(files.table, files.json, found)
+            seen = bool(found["faces"])  # otherwise there is nothing to download
             shown = VideoView(
                 annotated=gr.Video(value=files.video, visible=True),
-                table=gr.DownloadButton(value=files.table, visible=True),
-                json_file=gr.DownloadButton(value=files.json, visible=True),
+                table=gr.DownloadButton(value=files.table if seen else None, visible=seen),
+                json_file=gr.DownloadButton(value=files.json if seen else None, visible=seen),
                 summary=summary_html(found, analysis.moments),
-                plot=gr.Plot(value=timeline(files.table, found), visible=bool(found["faces"])),
+                plot=gr.Plot(value=timeline(files.table, found) if seen else None, visible=seen),
             )
             # Yielded, not returned: Gradio copies the files before it goes on and the folder is deleted.
             yield idle(shown, outcome(found))
@@ -146,7 +154,8 @@ class VideoHandlers:
         """
         if video is None:
             raise refusal("Expected a video, got none. Pass one with gradio_client.handle_file(path).")
-        with open_upload(video) as opened, TemporaryDirectory() as folder:
+        with open_upload(video) as opened, TemporaryDirectory() as folder, self._workplace.turn() as wait:
+            wait(None)
             files = Files(Path(folder), stem_of(video))
             analysis = self._analysis(opened, per_second, smoothing, threshold, model_name)
             for _ in analysis.run(files.table, files.video, face_drawer(analysis.session.labels)):
@@ -183,26 +192,27 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
                 0, 2, value=SMOOTHING, step=0.1, label="Smoothing (seconds)", info="0 shows every frame as it is."
             )
             threshold = gr.Slider(**charts.THRESHOLD_SLIDER)
+            blur = gr.Checkbox(**charts.BLUR_BOX)
             with gr.Row():
                 start = gr.Button("Analyse", variant="primary")
                 cancel = gr.Button("Cancel", interactive=False)
         with gr.Column(min_width=300):
             notice = gr.HTML(handlers.welcome, apply_default_css=False, elem_id="video-notice")
+            changed = gr.HTML(apply_default_css=False, elem_id="video-changed")
             annotated = gr.Video(label="Annotated video", visible=False, elem_id="video-result")
             with gr.Row():
                 table = gr.DownloadButton("Download CSV", visible=False)
                 json_file = gr.DownloadButton("Download JSON", visible=False)
-    summary = gr.HTML(apply_default_css=False, elem_id="video-summary")
+    summary = gr.HTML(apply_default_css=False, js_on_load=script("explorer.js"), elem_id="video-summary")
     plot = gr.Plot(show_label=False, visible=False, elem_id="video-plot")
     connect(
-        VideoView(notice, start, cancel, annotated, table, json_file, summary, plot),
+        VideoView(notice, changed, start, cancel, annotated, table, json_file, summary, plot),
         source,
         handlers.analyse,
         handlers.stop,
-        [source, rate, smoothing, threshold, model],
+        [rate, smoothing, threshold, blur, model],
         cleared=handlers.cleared,
         welcome=handlers.welcome,
-        queue=QUEUE,
     )
     video_endpoint(handlers, models.default)
 
@@ -226,7 +236,6 @@ def video_endpoint(handlers: VideoHandlers, default: str) -> None:
         ],
         preprocess=False,
         api_name="recognize_video",
-        concurrency_id=QUEUE,
         concurrency_limit=1,
     )
 

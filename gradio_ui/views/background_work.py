@@ -1,14 +1,23 @@
-"""What the tabs with long work share: it starts on upload or a button, shows its progress, and can be cancelled."""
+"""What the tabs with long work share.
+
+The work starts on upload or a button, waits for its turn, shows its progress, can be cancelled all the while, and its
+results are marked once an option has changed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Condition, Event
 from typing import Any, Protocol, TypeVar
-from weakref import WeakValueDictionary
 
 import gradio as gr
 
-from gradio_ui.views.html import message
+from gradio_ui.views.html import message, progress_bar
+
+LINE = 8  # visitors who wait in a `Workplace`, each of whom takes one of Gradio's 40 threads; others wait in its queue
+TELL_EVERY = 1.0  # seconds between two reports to those who wait; Gradio notices only then that somebody has left
+CHANGED = message("warning", "Settings changed: run again", "The results below were made with the settings before.")
 
 
 class WorkView(Protocol):
@@ -16,11 +25,15 @@ class WorkView(Protocol):
 
     Attributes:
         notice: Tells what is going on.
+        changed: Says that the results were made with other settings.
         start, cancel: The buttons.
     """
 
     @property
     def notice(self) -> Any: ...
+
+    @property
+    def changed(self) -> Any: ...
 
     @property
     def start(self) -> Any: ...
@@ -40,36 +53,86 @@ View = TypeVar("View", bound=WorkView)
 def busy(cleared: View, text: str) -> View:
     """Show that the work is under way: no results, only `text` and Cancel."""
     changed: View = cleared._replace(
-        notice=text, start=gr.Button(interactive=False), cancel=gr.Button(interactive=True)
+        notice=text, start=gr.Button(interactive=False), cancel=gr.Button("Cancel", interactive=True)
     )
     return changed
 
 
 def idle(view: View, text: str) -> View:
     """Show how the work has ended."""
-    changed: View = view._replace(notice=text, start=gr.Button(interactive=True), cancel=gr.Button(interactive=False))
+    changed: View = view._replace(
+        notice=text, start=gr.Button(interactive=True), cancel=gr.Button("Cancel", interactive=False)
+    )
     return changed
 
 
-class Cancellable:
-    """The work under way, by session, so that Cancel finds it.
+class Workplace:
+    """Where the long work of all visitors is done: one piece at a time, first come, first served."""
 
-    Args:
-        end: Asks a piece of work to end soon; what is done so far is kept.
-    """
+    def __init__(self) -> None:
+        self._line: list[object] = []
+        self._moved = Condition()
+        self._ends: dict[str, Callable[[], None]] = {}  # of the work of each session
 
-    def __init__(self, end: Callable[[Any], None]) -> None:
-        self._end = end
-        self._under_way: WeakValueDictionary[str, Any] = WeakValueDictionary()
+    @contextmanager
+    def turn(self) -> Iterator[Callable[[float | None], int]]:
+        """Stand in line, and keep the first place until the context ends.
 
-    def begin(self, request: gr.Request, work: Any) -> None:
-        """Remember the work of a session for as long as somebody else holds it."""
-        self._under_way[str(request.session_hash)] = work
+        Yields:
+            A function that waits for one's turn, for so many seconds at most, and tells how many are still before.
+        """
+        me = object()
+        with self._moved:
+            self._line.append(me)
+
+        def wait(seconds: float | None) -> int:
+            with self._moved:
+                self._moved.wait_for(lambda: self._line[0] is me, seconds)
+                return self._line.index(me)
+
+        try:
+            yield wait
+        finally:
+            with self._moved:
+                self._line.remove(me)
+                self._moved.notify_all()
+
+    @contextmanager
+    def cancellable(self, request: gr.Request, end: Callable[[], None]) -> Iterator[None]:
+        """Let `stop` call `end` for this session within the context."""
+        session = str(request.session_hash)
+        self._ends[session] = end
+        try:
+            yield
+        finally:
+            if self._ends.get(session) is end:
+                del self._ends[session]
+
+    def in_turn(self, request: gr.Request, cleared: View, work: Iterator[View]) -> Iterator[View]:
+        """Do some work when its turn has come; until then, show how many are before it.
+
+        Args:
+            request: Of the session, which may cancel while it waits.
+            cleared: The view without results.
+            work: Not begun yet.
+        """
+        given_up = Event()
+        with self.turn() as wait:
+            with self.cancellable(request, given_up.set):
+                before = wait(0)
+                while before and not given_up.is_set():
+                    yield busy(cleared, progress_bar(f"Waiting, {before} before you", None))
+                    before = wait(TELL_EVERY)
+            if given_up.is_set():
+                yield idle(cleared, message("info", "Cancelled", "The work had not begun."))
+            else:
+                yield from work
 
     def stop(self, request: gr.Request) -> Any:
-        """End the work of a session, if there is any."""
-        if (work := self._under_way.get(str(request.session_hash))) is not None:
-            self._end(work)
+        """End the work of a session, if there is any; what is done so far is kept."""
+        if (end := self._ends.get(str(request.session_hash))) is not None:
+            end()
+            return gr.Button("Cancelling …", interactive=False)
         return gr.Button(interactive=False)
 
 
@@ -78,11 +141,10 @@ def connect(
     source: gr.File,
     work: Callable[..., Iterator[View]],
     stop: Callable[[gr.Request], Any],
-    inputs: Sequence[Any],
+    options: Sequence[Any],
     *,
     cleared: View,
     welcome: str,
-    queue: str,
 ) -> None:
     """Add the events of a tab with long work.
 
@@ -90,13 +152,12 @@ def connect(
         view: The components.
         source: The files; choosing them starts the work, clearing them ends it and forgets its results.
         work: Yields views, from `busy` to `idle`; its first argument is the files as Gradio describes them.
-        stop: For the button, see `Cancellable.stop`.
-        inputs: Components whose values `work` takes, `source` first.
+        stop: For the button, see `Workplace.stop`.
+        options: Components whose values `work` takes after the files.
         cleared: Values of the components when there is no result.
         welcome: Message for when there are no files.
-        queue: Name of the queue in which the work of all visitors waits for its turn.
     """
-    outputs = list(view)
+    outputs, inputs = list(view), [source, *options]
     failed = message("error", "The work stopped", "Try again, or with other files.")
     running = gr.on(
         [view.start.click, source.upload],
@@ -108,8 +169,26 @@ def connect(
         show_progress_on=view.notice,
         trigger_mode="once",
         api_visibility="private",
-        concurrency_id=queue,
-        concurrency_limit=1,
+        concurrency_limit=LINE,
+    )
+    made_with = gr.State()
+    gr.on(
+        [view.start.click, source.upload],
+        lambda *values: (list(values), ""),
+        inputs=list(options),
+        outputs=[made_with, view.changed],
+        show_progress="hidden",
+        api_visibility="private",
+        queue=False,
+    )
+    gr.on(
+        [option.change for option in options],
+        lambda made, *values: CHANGED if made is not None and made != list(values) else "",
+        inputs=[made_with, *options],
+        outputs=view.changed,
+        show_progress="hidden",
+        api_visibility="private",
+        queue=False,
     )
     running.failure(
         lambda files: idle(cleared, failed if files else welcome),  # clearing fails the work, too
@@ -120,8 +199,8 @@ def connect(
     )
     view.cancel.click(stop, outputs=view.cancel, api_visibility="private", queue=False)
     source.clear(
-        lambda: idle(cleared, welcome),
-        outputs=outputs,
+        lambda: [None, *idle(cleared, welcome)],
+        outputs=[made_with, *outputs],
         cancels=[running],
         api_visibility="private",
         queue=False,

@@ -30,13 +30,24 @@ THRESHOLD_SLIDER: dict[str, Any] = {  # the arguments of gr.Slider in every tab
     "info": "An expression less probable than this is reported as unclear.",
 }
 
+BLUR_BOX: dict[str, Any] = {  # the arguments of gr.Checkbox in every tab
+    "label": "Blur faces",
+    "info": "Hides who is seen in the pictures and videos that you save.",
+}
+
 
 def data_url(mime: str, content: bytes) -> str:
     """Give the content as a URL that carries it."""
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
 
-def image(frame: np.ndarray, description: str, faces: Sequence[FaceDict] = (), size: Sequence[int] = (1, 1)) -> str:
+def image(
+    frame: np.ndarray,
+    description: str,
+    faces: Sequence[FaceDict] = (),
+    size: Sequence[int] = (1, 1),
+    name: str = "expressions.jpg",
+) -> str:
     """Show a picture with a button over each face, to choose it, and one to save the picture.
 
     Args:
@@ -44,6 +55,7 @@ def image(frame: np.ndarray, description: str, faces: Sequence[FaceDict] = (), s
         description: What it shows, for those who cannot see it.
         faces: Its faces, the first one chosen; their boxes count in pixels of an image of `size`.
         size: Width and height of that image.
+        name: Of the file that is saved.
     """
     buttons = "".join(
         f'<button type="button" data-face="{index}" aria-pressed="{"false" if index else "true"}" '
@@ -53,7 +65,8 @@ def image(frame: np.ndarray, description: str, faces: Sequence[FaceDict] = (), s
     )
     return (
         f'<div class="fer-picture"><div class="fer-faces">{_img(frame, description)}{buttons}</div>'
-        '<button type="button" class="fer-button" data-do="save">Save picture</button></div>'
+        '<button type="button" class="fer-button" data-do="save" '
+        f'data-name="{escape(name)}">Save picture</button></div>'
     )
 
 
@@ -155,6 +168,15 @@ def message(kind: str, title: str, text: str = "") -> str:
     )
 
 
+def progress_bar(text: str, share: float | None) -> str:
+    """Draw a bar under a text, filled up to the share in 0-1, or moving where that is not known."""
+    value = "" if share is None else f' value="{share:.3f}"'
+    return (
+        f'<div class="fer-message" role="status"><strong>{escape(text)}</strong>'
+        f'<progress{value} aria-label="Progress"></progress></div>'
+    )
+
+
 def table(faces: Sequence[FaceDict]) -> str:
     """Tabulate all faces by number: label, probability, box in pixels, detector's confidence; a row chooses one."""
     head = "".join(
@@ -180,14 +202,14 @@ def to_csv(faces: Sequence[FaceDict]) -> str:
     return text.getvalue()
 
 
-def downloads(result: dict[str, Any]) -> str:
-    """Add links that save the result as JSON and CSV."""
+def downloads(result: dict[str, Any], stem: str = "expressions") -> str:
+    """Add links that save the result as JSON and CSV, in files of that name."""
     files = (
-        ("JSON", "expressions.json", "application/json", json.dumps(result, indent=2)),
-        ("CSV", "expressions.csv", "text/csv", to_csv(result["faces"])),
+        ("JSON", f"{stem}.json", "application/json", json.dumps(result, indent=2)),
+        ("CSV", f"{stem}.csv", "text/csv", to_csv(result["faces"])),
     )
     links = "".join(
-        f'<a class="fer-button" download="{name}" href="{data_url(mime, text.encode())}">Download {label}</a>'
+        f'<a class="fer-button" download="{escape(name)}" href="{data_url(mime, text.encode())}">Download {label}</a>'
         for label, name, mime, text in files
     )
     return f'<div class="fer-actions">{links}</div>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PLOTTED_FACES = 4  # the longest seen
 PLOTTED_POINTS = 600  # of each face; more than a screen can show
 TEXT = "#808080"  # reads on light and dark
+LINE_LABEL = 0.085  # of a panel's height, which a line of text takes
 
 
 def clock(seconds: float) -> str:
@@ -38,21 +39,12 @@ def progress(reached: float, duration: float | None, elapsed: float) -> str:
         elapsed: Seconds that the analysis has taken so far.
     """
     if not reached:
-        return progress_bar("Reading the video", None)
+        return charts.progress_bar("Reading the video", None)
     if not duration:
-        return progress_bar(f"{clock(reached)} analysed", None)
+        return charts.progress_bar(f"{clock(reached)} analysed", None)
     share = min(1.0, reached / duration)
     left = clock(elapsed * (1 / share - 1))
-    return progress_bar(f"{clock(reached)} of {clock(duration)} analysed, {left} left", share)
-
-
-def progress_bar(text: str, share: float | None) -> str:
-    """Draw a bar under a text, filled up to the share in 0-1, or moving where that is not known."""
-    value = "" if share is None else f' value="{share:.3f}"'
-    return (
-        f'<div class="fer-message" role="status"><strong>{escape(text)}</strong>'
-        f'<progress{value} aria-label="Progress"></progress></div>'
-    )
+    return charts.progress_bar(f"{clock(reached)} of {clock(duration)} analysed, {left} left", share)
 
 
 def summary_html(found: Mapping[str, Any], moments: Mapping[str, Moment]) -> str:
@@ -65,14 +57,19 @@ def summary_html(found: Mapping[str, Any], moments: Mapping[str, Moment]) -> str
     if found["dominant"] is None:
         return ""
     cards = "".join(
-        f'<figure><img src="{_jpeg_url(moment.thumbnail)}" alt="Face {moment.face} at {clock(moment.seconds)}">'
+        f'<figure><button type="button" data-seconds="{moment.seconds:.3f}" title="Show in the video">'
+        f'<img src="{_jpeg_url(moment.thumbnail)}" alt="Show face {moment.face} at {clock(moment.seconds)}"></button>'
         f"<figcaption><strong>{escape(moment.label)}</strong> {moment.probability:.0%}<br>"
         f"{clock(moment.seconds)}, face {moment.face}</figcaption></figure>"
         for moment in sorted(moments.values(), key=lambda moment: moment.seconds)
     )
     title = f"Mostly {found['dominant']}: share of the time that faces were seen"
     doubt = f"Unclear, as no expression reached {found['threshold']:.0%}, in {found['unclear']:.0%} of that time."
-    key_moments = f'<h3 class="fer-title fer-next">Key moments</h3><div class="fer-moments">{cards}</div>'
+    key_moments = (
+        '<h3 class="fer-title fer-next">Key moments</h3>'
+        '<p class="fer-hint">Choose one, or a place in the plot, to see it in the video.</p>'
+        f'<div class="fer-moments">{cards}</div>'
+    )
     return charts.bars(found["shares"], title, doubt if found["unclear"] else "") + (key_moments if cards else "")
 
 
@@ -119,8 +116,6 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
                 x=own["seconds"],
                 y=own[shown[label]].where(held == escape_cell(label)),
                 name=label,
-                legendgroup=label,
-                showlegend=False,
                 mode="lines",
                 line={"color": colors[label], "width": 7},
                 opacity=0.4,
@@ -132,24 +127,59 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
                 x=own["seconds"],
                 y=own[shown[label]],
                 name=label,
-                legendgroup=label,
-                showlegend=panel == 1,
                 mode="lines" if len(own) > 1 else "markers",
                 line={"color": colors[label], "width": 2, "dash": DASHES.get(label, "solid")},
                 hovertemplate="%{y:.0%}",
                 row=panel,
                 col=1,
             )
+        _label_lines(figure, panel, own[columns].ffill().iloc[-1].tolist(), colors)
     figure.update_yaxes(range=[0, 1], tickformat=".0%", gridcolor="rgba(128,128,128,0.25)", zeroline=False)
     figure.update_xaxes(gridcolor="rgba(128,128,128,0.25)", zeroline=False, hoverformat=".2f", ticksuffix=" s")
     figure.update_layout(
         height=90 + 210 * max(1, len(faces)),
-        margin={"l": 45, "r": 10, "t": 30, "b": 10},
+        margin={"l": 45, "r": 90, "t": 30, "b": 10},
+        showlegend=False,
         hovermode="x unified",
         hoverlabel={"bgcolor": "#ffffff", "font": {"color": "#1f2937"}},
-        legend={"orientation": "h", "y": -0.12 / max(1, len(faces)), "yanchor": "top"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": TEXT},
     )
     return figure
+
+
+def _label_lines(figure: Figure, panel: int, ends: Sequence[float], colors: Mapping[str, str]) -> None:
+    """Name the lines of a panel at its right edge, each as near to the line's last value as the others allow.
+
+    Args:
+        figure: The plot.
+        panel: From 1.
+        ends: The last value of each line, 0-1, in the order of `colors`.
+        colors: Label -> "#rrggbb".
+    """
+    places = spread([max(0.0, end) for end in ends], min(LINE_LABEL, 1 / max(1, len(ends) - 1)))
+    for (label, color), place in zip(colors.items(), places, strict=True):
+        figure.add_annotation(
+            text=f'<span style="color:{color}">■</span> {escape(label)}',
+            x=1,
+            xref=f"x{'' if panel == 1 else panel} domain",
+            xanchor="left",
+            y=place,
+            yref=f"y{'' if panel == 1 else panel}",
+            showarrow=False,
+            font={"size": 11},
+        )
+
+
+def spread(values: Sequence[float], apart: float) -> list[float]:
+    """Move values within 0-1 as little as keeps them so far apart, in the same order."""
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    placed = [values[i] for i in order]
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + apart)
+    limit = 1.0
+    for i in reversed(range(len(placed))):
+        placed[i] = min(placed[i], limit)
+        limit = placed[i] - apart
+    return [value for _, value in sorted(zip(order, placed, strict=True))]

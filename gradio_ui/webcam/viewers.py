@@ -190,7 +190,7 @@ def as_dict(face: TrackedFace, labels: tuple[str, ...]) -> dict[str, Any]:
     """Describe a face, ready for JSON: id, box in pixels, confidence, label, doubt, smoothed and raw probabilities."""
 
     def named(values: Any) -> Mapping[str, float]:
-        return {label: round(float(p), 5) for label, p in zip(labels, values, strict=True)}
+        return {label: round(float(p), 4) for label, p in zip(labels, values, strict=True)}
 
     return {
         "face": face.face,

@@ -24,7 +24,7 @@ from gradio_ui.recognition.tables import (
 )
 from gradio_ui.recognition.types import Faces, Recognition
 from gradio_ui.recognition.video_analysis import COLUMNS, VideoAnalysis, write_json
-from gradio_ui.tabs.batch import write_tables
+from gradio_ui.views.batch_files import write_tables
 from gradio_ui.views.html import to_csv
 from gradio_ui.views.plots import timeline
 from tests.support.clips import make_clip

@@ -133,3 +133,10 @@ def test_large_images_are_refused_from_the_header() -> None:
 def test_other_values_are_refused(source: object, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         read_image(source)
+
+
+@pytest.mark.parametrize(("brand", "named"), [(b"heic", "HEIC"), (b"mif1", "HEIC"), (b"avif", "AVIF")])
+def test_formats_of_phones_are_named(brand: bytes, named: str) -> None:
+    content = b"\0\0\0\x18ftyp" + brand + bytes(40)
+    with pytest.raises(ImageError, match=f"of the format {named}, which is not read. Expected a JPEG"):
+        read_image(content)

@@ -17,8 +17,9 @@ from gradio_ui.recognition.errors import ModelError
 from gradio_ui.server.uploads import REFUSAL
 from gradio_ui.settings import Settings
 from gradio_ui.tabs.batch import BatchHandlers
-from gradio_ui.tabs.image import EMPTY, ImageHandlers, choose_face, show_face, take_example
+from gradio_ui.tabs.image import EMPTY, ImageHandlers, take_example
 from gradio_ui.tabs.video import VideoHandlers
+from gradio_ui.views.face_choice import FaceView, choose_face, show_face
 from tests.support.app_fixtures import FakeRecognizer
 from tests.support.clips import make_clip
 
@@ -52,7 +53,7 @@ def portrait(stored: Path, portrait_file: Path) -> dict[str, str]:
 
 def test_a_image_is_shown_and_explained(models: Models, portrait: dict[str, str]) -> None:
     handlers = ImageHandlers(models, "welcome")
-    shown = handlers.show(portrait, False, 0.4, "me/fake")
+    shown, _ = handlers.show(portrait, False, 0.4, "me/fake")
     assert "2 faces found" in shown.notice and shown.annotated.startswith('<div class="fer-picture">')
     assert [face["label"] for face in shown.result["faces"]] == ["happy", "sad"]
     heat = handlers.explain(portrait, False, "me/fake", shown.result, 1, "sad")
@@ -75,29 +76,28 @@ def test_a_image_is_shown_and_explained(models: Models, portrait: dict[str, str]
 def test_what_cannot_be_shown_is_told(
     models: Models, stored: Path, image: Any, whole: Any, name: Any, told: str
 ) -> None:
-    shown = ImageHandlers(models, "welcome").show(image, whole, 0.4, name)
+    shown, _ = ImageHandlers(models, "welcome").show(image, whole, 0.4, name)
     assert told in shown.notice and shown.result == EMPTY and shown.annotated == ""
 
 
 def test_a_face_is_chosen_by_number_and_by_a_click(models: Models, portrait: dict[str, str]) -> None:
-    found = ImageHandlers(models, "").show(portrait, False, 0.4, "me/fake").result
-    assert "face 2" in show_face(found, 1)[0]
-    for other in (2, -1, None, "1"):
-        assert show_face(found, other) == (gr.skip(),) * 4  # type: ignore[arg-type]
-    assert choose_face(found, SimpleNamespace(face=1))[0].value == 1  # type: ignore[arg-type]
+    found = ImageHandlers(models, "").show(portrait, False, 0.4, "me/fake")[0].result
+    assert "face 2" in show_face(found, 1).chart
+    assert choose_face(found, SimpleNamespace(face=1)).chosen.value == 1  # type: ignore[arg-type]
     for other in (2, -1, None, "1", True):
-        assert choose_face(found, SimpleNamespace(face=other)) == (gr.skip(),) * 5  # type: ignore[arg-type]
+        assert show_face(found, other) == FaceView()  # type: ignore[arg-type]
+        assert choose_face(found, SimpleNamespace(face=other)) == FaceView()  # type: ignore[arg-type]
 
 
 def test_the_threshold_is_kept_in_the_result(models: Models, portrait: dict[str, str]) -> None:
     handlers = ImageHandlers(models, "")
-    clear, unclear = (handlers.show(portrait, False, threshold, "me/fake") for threshold in (0.4, 0.75))
+    (clear, sure), (unclear, unsure) = (handlers.show(portrait, False, least, "me/fake") for least in (0.4, 0.75))
     assert (clear.result["threshold"], unclear.result["threshold"]) == (0.4, 0.75)
     assert [face["shown"] for face in clear.result["faces"]] == ["happy", "sad"]
     assert [face["shown"] for face in unclear.result["faces"]] == ["happy or angry", "sad or angry"]
-    assert "Unclear" not in clear.chart and "Unclear: happy or angry. No expression reaches 75%." in unclear.chart
+    assert "Unclear" not in sure.chart and "Unclear: happy or angry. No expression reaches 75%." in unsure.chart
     assert "unclear: sad or angry" in unclear.table
-    refused = handlers.show(portrait, False, 2, "me/fake")
+    refused, _ = handlers.show(portrait, False, 2, "me/fake")
     assert "threshold: expected a number from 0 to 1" in refused.notice
 
 
@@ -115,34 +115,36 @@ def test_a_batch_becomes_a_table(models: Models, portrait: dict[str, str], store
         [portrait, {"path": str(stored / "broken.png"), "orig_name": "<b>.png"}],
         False,
         0.4,
+        False,
         "me/fake",
         REQUEST,  # type: ignore[arg-type]
     )
-    assert "Reading the pictures" in begun.notice and "2 of 2 pictures" in progress.notice
-    assert "2 faces in 1 picture" in last.notice and "&lt;b&gt;.png: " in last.failures
-    refused = list(handlers.recognize_all([FOREIGN], False, 0.4, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
+    assert "Reading the pictures" in begun.notice and "1 of 2 pictures" in progress.notice
+    assert "2 faces in 1 picture" in last.notice
+    assert "&lt;b&gt;.png" in last.results and "not read: " in last.results
+    refused = list(handlers.recognize_all([FOREIGN], False, 0.4, False, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
     assert "uploaded to this app" in refused.notice
 
 
 def test_cancel_ends_the_batch_of_its_session_only(models: Models, portrait: dict[str, str]) -> None:
     handlers = BatchHandlers(models, Settings())
-    work = handlers.recognize_all([portrait] * 30, False, 0.4, "me/fake", REQUEST)  # type: ignore[arg-type]
+    work = handlers.recognize_all([portrait] * 30, False, 0.4, False, "me/fake", REQUEST)  # type: ignore[arg-type]
     next(work), next(work)
     handlers.stop(SimpleNamespace(session_hash="other"))  # type: ignore[arg-type]
-    assert "16 of 30 pictures" in next(work).notice
-    handlers.stop(REQUEST)  # type: ignore[arg-type]
-    assert "Stopped after 24 of 30 pictures" in next(work).notice
+    assert "9 of 30 pictures" in next(work).notice
+    assert handlers.stop(REQUEST).value == "Cancelling …"  # type: ignore[arg-type]
+    assert "Stopped after 17 of 30 pictures" in next(work).notice
 
 
 def test_a_video_becomes_a_copy_and_tables(models: Models, stored: Path) -> None:
     film = make_clip(stored / "film.mp4", [i / 25 for i in range(20)], size=(160, 120))
     handlers = VideoHandlers(models, Settings())
     file = {"path": str(film), "orig_name": "film.mp4"}
-    *_, last = handlers.analyse(file, 5, 0.5, 0.4, "me/fake", REQUEST)  # type: ignore[arg-type]
+    *_, last = handlers.analyse(file, 5, 0.5, 0.4, False, "me/fake", REQUEST)  # type: ignore[arg-type]
     assert "2 faces found" in last.notice and "Key moments" in last.summary
-    refused = list(handlers.analyse(FOREIGN, 5, 0.5, 0.4, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
+    refused = list(handlers.analyse(FOREIGN, 5, 0.5, 0.4, False, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
     assert "uploaded to this app" in refused.notice
-    refused = list(handlers.analyse(file, "fast", 0.5, 0.4, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
+    refused = list(handlers.analyse(file, "fast", 0.5, 0.4, False, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
     assert "per_second: expected a number" in refused.notice
 
 
@@ -150,6 +152,11 @@ def test_a_model_that_fails_leaves_the_served_one(models: Models) -> None:
     waiting, refused = Chooser(models, {}).choose("me/broken", "me/fake")
     assert "Loading me/broken" in waiting.notice
     assert "me/fake stays in use" in refused.notice and refused.model == gr.skip()
+
+
+def test_a_switch_called_off_changes_nothing(models: Models) -> None:
+    (kept,) = Chooser(models, {}).choose(None, "me/fake")
+    assert kept.choice.value == "me/fake" and kept.model == kept.webcam == kept.notice == gr.skip()
 
 
 def test_tabs_do_not_import_each_other(root: Path) -> None:

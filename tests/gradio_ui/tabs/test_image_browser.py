@@ -39,7 +39,7 @@ def test_upload_shows_faces_bars_table_and_downloads(page: Any, url: str, portra
     assert [face["label"] for face in json.loads(saved.value.path().read_text())["faces"]] == ["happy", "sad"]
     with page.expect_download() as saved:
         page.get_by_role("link", name="Download CSV").click()
-    assert saved.value.suggested_filename == "expressions.csv"
+    assert saved.value.suggested_filename == "portrait-expressions.csv"
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save picture").first.click()
     assert Image.open(saved.value.path()).size == (512, 512)

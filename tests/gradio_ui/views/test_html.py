@@ -13,8 +13,9 @@ from PIL import Image
 from gradio_ui.recognition.palette import COLORS, text_color
 from gradio_ui.recognition.types import Recognition
 from gradio_ui.tabs.about import model_card
-from gradio_ui.tabs.image import as_result, face_bars
+from gradio_ui.tabs.image import as_result
 from gradio_ui.views import html as charts
+from gradio_ui.views.comparison import face_bars, has_face
 from gradio_ui.views.examples import example_images
 from gradio_ui.views.face_labels import annotate, heat_overlay
 from tests.support.app_fixtures import FakeRecognizer
@@ -96,7 +97,7 @@ def test_table_and_bars_follow_the_faces(two: Recognition) -> None:
     result = as_result(two)
     assert charts.table(result["faces"]).count('<th scope="row">') == 2
     assert "face 2" in face_bars(result, 1)
-    assert face_bars(result, 2) == face_bars(result, None) == ""
+    assert [has_face(result, index) for index in (0, 1, 2, -1, None, "1", True)] == [True, True, *[False] * 5]
 
 
 def test_csv_holds_every_probability(two: Recognition) -> None:
