@@ -35,6 +35,8 @@ class Settings:
         port: TCP port, 1-65535.
         max_file_size: Largest upload, as a number and a unit: "500mb".
         max_video_minutes: Longest video that is analysed, in minutes.
+        drain_seconds: Longest time that SIGTERM leaves to the work under way, in seconds; 0 for none.
+        metrics: Whether /metrics is served, to everybody who reaches the port.
 
     Raises:
         SettingsError: A value is out of range or names a file that is not there.
@@ -46,6 +48,8 @@ class Settings:
     port: int = 7860
     max_file_size: str = "500mb"
     max_video_minutes: float = 20
+    drain_seconds: float = 8  # with what follows within the ten of `docker stop`
+    metrics: bool = False
 
     def __post_init__(self) -> None:
         if not self.models or not all(self.models):
@@ -60,6 +64,9 @@ class Settings:
             raise SettingsError(f"max_file_size: expected a size such as 500mb, got {self.max_file_size!r}")
         if not 0 < self.max_video_minutes < float("inf"):
             raise SettingsError(f"max_video_minutes: expected a number above 0, got {self.max_video_minutes}")
+
+        if not 0 <= self.drain_seconds < float("inf"):
+            raise SettingsError(f"drain_seconds: expected a number from 0, got {self.drain_seconds}")
 
     def require_free_port(self) -> None:
         """Fail early, before the slow loading, where the port is taken.
@@ -128,15 +135,33 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
         metavar="MINUTES",
         help="longest video that is analysed [FER_MAX_VIDEO_MINUTES; default: %(default)s]",
     )
+    add(
+        "--drain-seconds",
+        default=environ.get("FER_DRAIN_SECONDS") or default.drain_seconds,
+        metavar="SECONDS",
+        help="longest time that SIGTERM leaves to the work under way [FER_DRAIN_SECONDS; default: %(default)s]",
+    )
+    add(
+        "--metrics",
+        action="store_true",
+        default=environ.get("FER_METRICS") or default.metrics,
+        help="serve metrics for Prometheus at /metrics, to all who reach the port [FER_METRICS=1; default: off]",
+    )
     values = vars(parser.parse_args(argv))
     models = values.pop("model") or [environ.get("FER_MODEL") or ",".join(default.models)]
     values["models"] = tuple(name.strip() for name in ",".join(models).split(","))
     for name, kind, expected in (
         ("port", int, "a number from 1 to 65535"),
         ("max_video_minutes", float, "a number above 0"),
+        ("drain_seconds", float, "a number from 0"),
+        ("metrics", _switch, "1 or 0"),
     ):
         try:
             values[name] = kind(values[name])
         except ValueError:
             raise SettingsError(f"{name}: expected {expected}, got {values[name]!r}") from None
     return Settings(**values)
+
+
+def _switch(value: str | bool) -> bool:
+    return bool(("0", "1").index(value)) if isinstance(value, str) else value
