@@ -150,8 +150,7 @@ async def watch(group: Cluster, viewers: int, every: float, seconds: float) -> W
     jars = [httpx.AsyncClient(base_url=group.url, timeout=30, trust_env=False) for _ in range(viewers)]
     components = (await jars[0].get("/config")).json()["components"]
     (webcam,) = [one["id"] for one in components if one["props"].get("elem_id") == "webcam"]
-    start = time.monotonic()
-    killed = start + seconds / 2
+    start, killed = time.monotonic(), float("inf")
 
     async def stay(number: int) -> None:
         client = Client(jars[number], number, boxes, webcam, b"")
@@ -169,13 +168,15 @@ async def watch(group: Cluster, viewers: int, every: float, seconds: float) -> W
             await asyncio.sleep(max(0.0, asked + every - time.monotonic()))
 
     async def kill() -> None:
-        await asyncio.sleep(killed - time.monotonic())
+        nonlocal killed
+        await asyncio.sleep(seconds / 2)
         waits.homes.append(Counter(jar.cookies.get("replica") for jar in jars))
         group.replicas["one"].process.kill()
+        killed = time.monotonic()
 
     for jar in jars:
         await jar.get("/health")  # any page that is no call comes with the cookie
-    start, killed = time.monotonic(), time.monotonic() + seconds / 2
+    start = time.monotonic()
     await asyncio.gather(kill(), *(stay(number) for number in range(viewers)))
     waits.homes.append(Counter(jar.cookies.get("replica") for jar in jars))
     for jar in jars:
