@@ -66,7 +66,7 @@ class GuardedBlocks(gr.Blocks):
             while self.is_running:
                 time.sleep(0.1)
         except Terminated:
-            self.health.drain()
+            self.health.drain(lambda: len(self._queue) > 0 or any(self._queue.active_jobs))
         except KeyboardInterrupt:
             pass
         if self.server is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from threading import Event, Thread
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gradio_ui.model_registry import Models
 
 RETRY_SECONDS = 5.0  # between two recognitions, until one succeeds
-QUIET_SECONDS = 1.0  # without a request, after which a process is drained: a page fetches its results at once
+QUIET_SECONDS = 1.0  # without work, after which a process is drained: results are fetched at once
 POLL_SECONDS = 0.05
 # Not work: the probes themselves, and the streams that stay open for as long as a page or an agent does.
 NOT_WORK = ("/health", "/metrics", "/gradio_api/heartbeat/", "/gradio_api/mcp")
@@ -86,13 +86,19 @@ class Health:
             self.running -= 1
             self._last_work = time.monotonic()
 
-    def drain(self) -> None:
-        """Wait until no request has been running for `QUIET_SECONDS`, or the time for that is over."""
+    def drain(self, working: Callable[[], bool] = lambda: False) -> None:
+        """Wait until there has been no work for `QUIET_SECONDS`, or the time for that is over.
+
+        Args:
+            working: () -> whether there is work besides the requests, such as events that nobody listens to yet.
+        """
         self.state = State.DRAINING
         self._stopped.set()
         start = time.monotonic()
         while (now := time.monotonic()) < start + self._drain_seconds:
-            if not self.running and now - max(start, self._last_work) > QUIET_SECONDS:
+            if self.running or working():
+                self._last_work = now
+            elif now - max(start, self._last_work) > QUIET_SECONDS:
                 return
             time.sleep(POLL_SECONDS)
 

@@ -105,6 +105,13 @@ def test_a_drain_waits_for_running_work(monkeypatch: pytest.MonkeyPatch) -> None
     drain.join()
 
 
+def test_a_drain_waits_for_events_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.05)
+    end = time.monotonic() + 0.4
+    Health(models(FakeRecognizer()), 30).drain(lambda: time.monotonic() < end)
+    assert 0.05 <= time.monotonic() - end < 10
+
+
 def test_a_drain_has_an_end() -> None:
     health = Health(models(FakeRecognizer()), 0.2)
     start = time.monotonic()
