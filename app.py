@@ -41,13 +41,18 @@ def main() -> None:
 
 @contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """Treat the signals that end a server as Ctrl-C, once: what is being cleaned up then is not interrupted again."""
+    """Treat the signals that end a server as Ctrl-C, once: what is being cleaned up then is not interrupted again.
+
+    SIGTERM raises `Terminated`, upon which the page finishes the work under way.
+    """
+    from gradio_ui.server.health import Terminated
+
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    def interrupt(*_: object) -> None:
+    def interrupt(came: int, _: object) -> None:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        raise Terminated if came == signal.SIGTERM else KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in numbers}
     for number, handler in before.items():

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
+from starlette.routing import Route
 
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.server.device_files import DeviceFiles
 from gradio_ui.server.guard import Guard, GuardedBlocks, misfit
+from gradio_ui.server.health import Health, WorkCount, health_of, report_health
 from gradio_ui.server.link_preview import LinkPreview
 from gradio_ui.server.mcp_files import agents_lifespan
+from gradio_ui.server.metrics import report_metrics
 from gradio_ui.server.session_guard import SessionGuard
 from gradio_ui.server.temp_files import KEPT_MINUTES
 from gradio_ui.settings import Settings
@@ -66,7 +70,10 @@ def build_demo(models: Models, settings: Settings) -> gr.Blocks:
         models: What a visitor may choose from; the default one is loaded.
         settings: What the app was started with.
     """
-    with GuardedBlocks(title=TITLE, analytics_enabled=False) as demo:  # `TempFiles` deletes what visitors leave
+    health = Health(models, settings.drain_seconds)
+    with GuardedBlocks(
+        health, title=TITLE, analytics_enabled=False
+    ) as demo:  # `TempFiles` deletes what visitors leave
         model = gr.State(models.default)  # of this session, set once that model is loaded
         with gr.Row(equal_height=False, elem_id="top"):
             with gr.Column(scale=3, min_width=320):
@@ -81,7 +88,7 @@ def build_demo(models: Models, settings: Settings) -> gr.Blocks:
             with gr.Tab("Batch", id="batch"):
                 batch_tab(models, model, settings)
             with gr.Tab("Webcam", id="webcam"):
-                webcam = webcam_tab(models)
+                webcam = webcam_tab(models, demo.metrics)
             with gr.Tab("Video", id="video"):
                 video_tab(models, model, settings)
             with gr.Tab("About", id="about"):
@@ -147,9 +154,23 @@ def model_notice(models: Models, name: str) -> str:
     return charts.message("warning", "The Hub does not answer", notice) if notice else ""
 
 
+@asynccontextmanager
+async def lifespan(app: Any) -> AsyncIterator[None]:
+    """Do what is done while the server runs.
+
+    Args:
+        app: Gradio's FastAPI app.
+    """
+    async with agents_lifespan(app):
+        with health_of(app).probing():
+            yield
+
+
 def launch_options(models: Models, settings: Settings) -> dict[str, Any]:
     """Give the arguments of `Blocks.launch`, where Gradio 6 takes look, limits, privacy and further routes."""
     runtime = Path(settings.runtime).expanduser() if settings.runtime else None
+    routes = DeviceFiles(models, STATIC, runtime, settings.on_device).routes()
+    routes += [Route("/health", report_health), *([Route("/metrics", report_metrics)] if settings.metrics else [])]
     system = ("system-ui", "-apple-system", "Roboto", "sans-serif")  # no font is fetched from anywhere
     return {
         "server_name": settings.host,
@@ -166,9 +187,10 @@ def launch_options(models: Models, settings: Settings) -> dict[str, Any]:
         "state_session_capacity": MAX_SESSIONS,
         "mcp_server": True,  # the documented endpoints are tools for agents, too
         "app_kwargs": {
-            "lifespan": agents_lifespan,
-            "routes": DeviceFiles(models, STATIC, runtime, settings.on_device).routes(),
+            "lifespan": lifespan,
+            "routes": routes,
             "middleware": [
+                Middleware(WorkCount),
                 Middleware(Guard),
                 Middleware(SessionGuard, max_component=MAX_REQUEST),
                 Middleware(LinkPreview, title=TITLE, description=PURPOSE, folder=STATIC),

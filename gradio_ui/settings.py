@@ -44,6 +44,8 @@ class Settings:
         max_video_minutes: Longest video that is analysed, in minutes.
         on_device: Whether browsers may fetch the models and run them; otherwise the weights stay on the server.
         runtime: Folder of onnxruntime-web's files for those browsers; None leaves them to its public CDN.
+        drain_seconds: Longest time that SIGTERM leaves to the work under way, in seconds; 0 for none.
+        metrics: Whether /metrics is served, to everybody who reaches the port.
 
     Raises:
         SettingsError: A value is out of range or names a file that is not there.
@@ -57,6 +59,8 @@ class Settings:
     max_video_minutes: float = 20
     on_device: bool = True
     runtime: str | None = field(default_factory=installed_runtime)
+    drain_seconds: float = 8  # with what follows within the ten of `docker stop`
+    metrics: bool = False
 
     def __post_init__(self) -> None:
         if not self.models or not all(self.models):
@@ -73,6 +77,9 @@ class Settings:
             raise SettingsError(f"max_video_minutes: expected a number above 0, got {self.max_video_minutes}")
         if self.runtime and not any(Path(self.runtime).expanduser().glob("ort*.wasm")):
             raise SettingsError(f"runtime: expected a folder with onnxruntime-web's ort*.wasm, got {self.runtime}")
+
+        if not 0 <= self.drain_seconds < float("inf"):
+            raise SettingsError(f"drain_seconds: expected a number from 0, got {self.drain_seconds}")
 
     def require_free_port(self) -> None:
         """Fail early, before the slow loading, where the port is taken.
@@ -154,6 +161,18 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
         help="onnxruntime-web's files, of the pinned version, for those browsers [FER_RUNTIME; default: what `npm ci` "
         "installed, otherwise its public CDN]",
     )
+    add(
+        "--drain-seconds",
+        default=environ.get("FER_DRAIN_SECONDS") or default.drain_seconds,
+        metavar="SECONDS",
+        help="longest time that SIGTERM leaves to the work under way [FER_DRAIN_SECONDS; default: %(default)s]",
+    )
+    add(
+        "--metrics",
+        action="store_true",
+        default=environ.get("FER_METRICS") or default.metrics,
+        help="serve metrics for Prometheus at /metrics, to all who reach the port [FER_METRICS=1; default: off]",
+    )
     values = vars(parser.parse_args(argv))
     models = values.pop("model") or [environ.get("FER_MODEL") or ",".join(default.models)]
     values["models"] = tuple(name.strip() for name in ",".join(models).split(","))
@@ -163,9 +182,15 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
     for name, kind, expected in (
         ("port", int, "a number from 1 to 65535"),
         ("max_video_minutes", float, "a number above 0"),
+        ("drain_seconds", float, "a number from 0"),
+        ("metrics", _switch, "1 or 0"),
     ):
         try:
             values[name] = kind(values[name])
         except ValueError:
             raise SettingsError(f"{name}: expected {expected}, got {values[name]!r}") from None
     return Settings(**values)
+
+
+def _switch(value: str | bool) -> bool:
+    return bool(("0", "1").index(value)) if isinstance(value, str) else value

