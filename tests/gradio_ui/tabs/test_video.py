@@ -139,10 +139,19 @@ def test_a_video_becomes_a_copy_plot_and_tables(page: Any, url: str, film: Path)
     page.get_by_role("tab", name="Video").click()
     page.locator("#video-file input[type=file]").set_input_files(film)
     page.get_by_text("2 faces found").wait_for()
-    page.locator("#video-plot .js-plotly-plot .legend").first.wait_for()
+    page.locator("#video-plot .annotation", has_text="happy").first.wait_for()  # the line's own name
     assert page.locator("#video-summary figure").count() == 2
     page.wait_for_function("document.querySelector('#video-result video').duration > 1.9")
     assert page.evaluate("document.querySelector('#video-result video').videoWidth") == 160
+    page.evaluate("document.querySelector('#video-result video').currentTime = 1")
+    page.locator(".fer-cursor").wait_for()
+    plot = page.locator("#video-plot .nsewdrag").first.bounding_box()
+    page.mouse.click(plot["x"] + plot["width"] / 2, plot["y"] + plot["height"] / 2)
+    page.wait_for_function("Math.abs(document.querySelector('#video-result video').currentTime - 0.9) < 0.25")
+    cursor = page.locator(".fer-cursor").bounding_box()
+    assert cursor["x"] == pytest.approx(plot["x"] + plot["width"] / 2, abs=plot["width"] / 10)
+    page.locator("#video-summary [data-seconds]").first.click()
+    page.wait_for_function("document.querySelector('#video-result video').currentTime < 0.3")
     with page.expect_download() as saved:
         page.get_by_role("button", name="Download CSV").click()
     assert saved.value.suggested_filename == "film-expressions.csv"
