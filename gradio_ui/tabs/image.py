@@ -219,6 +219,7 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
         trigger_mode="always_last",
         show_progress="minimal",
         show_progress_on=notice,
+        api_name="show",  # as /metrics counts it
         api_visibility="private",
     )
     marks, inputs = [annotated, view.table], [image, whole, model]

@@ -237,7 +237,7 @@ export class ExpressionSession {
 
   /** @param {number[]} scores */
   #named(scores) {
-    return Object.fromEntries(this.labels.map((label, i) => [label, rounded(scores[i], 5)]));
+    return Object.fromEntries(this.labels.map((label, i) => [label, rounded(scores[i], 4)]));
   }
 }
 

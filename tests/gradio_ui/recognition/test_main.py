@@ -43,7 +43,7 @@ def test_a_folder_becomes_one_table(suffix: str, folder: Path, run: Any, tmp_pat
     table = read(out)
     assert [Path(path).name for path in table["path"]] == ["a.jpg", "b.PNG", "c.webp", "empty.png"]
     assert table["label"].notna().tolist() == [True, True, True, False]
-    assert table.loc[:2, list(LABELS)].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
+    assert table.loc[:2, list(LABELS)].sum(axis=1).to_numpy() == pytest.approx(1, abs=5e-4)  # four digits each
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["in", out.name])
 
 

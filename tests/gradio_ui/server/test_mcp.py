@@ -59,10 +59,10 @@ def test_every_tool_documents_input_and_output(tools: dict[str, Tool]) -> None:
             assert argument.get("description"), f"{tool.name}: {name}"
     assert tools["recognize_video"].inputSchema["required"] == ["video"]
     assert "in each second" in tools["recognize_video"].inputSchema["properties"]["per_second"]["description"]
-    assert tools["recognize_batch"].inputSchema["properties"]["pictures"]["items"]["type"] == "string"
+    assert tools["recognize_batch"].inputSchema["properties"]["images"]["items"]["type"] == "string"
 
 
-def test_a_tool_is_called_with_a_image(url: str, portrait_file: Path) -> None:
+def test_a_tool_is_called_with_an_image(url: str, portrait_file: Path) -> None:
     result = call(url, "recognize", image=data_url(portrait_file))
     assert not result.isError
     assert "'size': [512, 512]" in result.content[0].text and "'label': 'happy'" in result.content[0].text
