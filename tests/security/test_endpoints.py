@@ -180,7 +180,7 @@ def test_values_of_other_kinds_are_sentences(
     url: str, portrait_file: Path, name: str, sent: dict[str, Any], answer: str
 ) -> None:
     mine = upload(url, portrait_file)
-    file = {"recognize": {"image": mine}, "recognize_batch": {"pictures": [mine]}, "recognize_video": {"video": mine}}
+    file = {"recognize": {"image": mine}, "recognize_batch": {"images": [mine]}, "recognize_video": {"video": mine}}
     body = json.dumps(file[name] | sent)
     posted = httpx.post(f"{url}gradio_api/call/v2/{name}", content=body, headers=JSON, timeout=SECONDS)
     with httpx.stream("GET", f"{url}gradio_api/call/{name}/{posted.json()['event_id']}", timeout=SECONDS) as stream:
@@ -192,7 +192,7 @@ def test_missing_and_unknown_arguments_are_sentences(url: str) -> None:
     for name, sent in (("recognize", {}), ("recognize", {"image": None, "other": 1}), ("nothing", {})):
         answer = httpx.post(f"{url}gradio_api/call/v2/{name}", json=sent)
         assert answer.status_code == 400 and answer.json()["detail"].startswith("Expected a request"), name
-    assert "Expected 3 values (image, whole picture, model name), got 1" in json.dumps(ask(url, *named(url), [None]))
+    assert "Expected 4 values (image, whole picture, model name, threshold), got 1" in json.dumps(ask(url, *named(url), [None]))
 
 
 def named(url: str) -> tuple[int]:

@@ -109,11 +109,12 @@ def test_python_solves_the_shared_cases(case: dict[str, Any]) -> None:
 def test_javascript_does_the_same(tmp_path: Path) -> None:
     if not (node := shutil.which("node")):
         pytest.skip("there is no node")
-    program = tmp_path / "solve.js"
+    program = tmp_path / "solve.mjs"
     program.write_text(
         (STATIC / "labels.js").read_text(encoding="utf-8")
         + """
-const cases = JSON.parse(require("fs").readFileSync(0, "utf8"));
+import { readFileSync } from "node:fs";
+const cases = JSON.parse(readFileSync(0, "utf8"));
 const solve = ({ size, threshold, faces }) => {
   const verdicts = faces.map(({ label, probabilities }) => verdict(label, probabilities, threshold));
   const boxes = faces.map(({ box }) => box);
