@@ -192,7 +192,8 @@ def test_missing_and_unknown_arguments_are_sentences(url: str) -> None:
     for name, sent in (("recognize", {}), ("recognize", {"image": None, "other": 1}), ("nothing", {})):
         answer = httpx.post(f"{url}gradio_api/call/v2/{name}", json=sent)
         assert answer.status_code == 400 and answer.json()["detail"].startswith("Expected a request"), name
-    assert "Expected 4 values (image, whole picture, model name, threshold), got 1" in json.dumps(ask(url, *named(url), [None]))
+    expected = "Expected 4 values (image, whole picture, model name, threshold), got 1"
+    assert expected in json.dumps(ask(url, *named(url), [None]))
 
 
 def named(url: str) -> tuple[int]:

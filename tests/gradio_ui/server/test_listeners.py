@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx2 as httpx
 import numpy as np
@@ -50,8 +49,8 @@ def ask(url: str, film: Path) -> str:
     """Ask for an analysis, as a program does that speaks HTTP; the id of the event."""
     with film.open("rb") as file:
         (path,) = httpx.post(f"{url}gradio_api/upload", files={"files": file}).json()
-    data: list[Any] = [{"path": path, "meta": {"_type": "gradio.FileData"}}, 0, 0.5, "me/fake"]
-    return str(httpx.post(f"{url}gradio_api/call/recognize_video", json={"data": data}).json()["event_id"])
+    sent = {"video": {"path": path, "meta": {"_type": "gradio.FileData"}}, "per_second": 0}
+    return str(httpx.post(f"{url}gradio_api/call/v2/recognize_video", json=sent).json()["event_id"])
 
 
 def require_stopped(slow: Counting, url: str, film: Path) -> None:
