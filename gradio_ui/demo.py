@@ -44,7 +44,7 @@ PURPOSE = (
 MAX_SESSIONS = 256
 
 
-# A change of the model starts the live session anew: ask before its results, or a recording, are lost.
+# A change of the model restarts the live session: ask before its results, or a recording, are lost.
 CONFIRM = """(wanted, served) => {
   const save = document.querySelector("#webcam [data-do=csv]");
   const live = document.querySelector("#webcam .fer-cam")?.dataset.state === "live";

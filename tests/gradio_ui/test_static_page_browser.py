@@ -68,7 +68,7 @@ def saved(page: Any, what: str) -> str:
 
 
 def test_it_works_again_without_a_network(page: Any, site: str, images: list[Path]) -> None:
-    """After one start the network is cut; the page opens anew, and both tabs give results."""
+    """After one start the network is cut; the page opens again, and both tabs give results."""
     page.goto(f"{site}#image")
     page.locator("[type=file]").set_input_files(images[0])
     page.get_by_text("1 face found").wait_for()
