@@ -85,6 +85,26 @@ def test_results_come_and_stop_releases_the_camera(page: Any, url: str) -> None:
     page.locator("#webcam .fer-bars li").first.wait_for()
 
 
+def test_start_waits_for_the_script(page: Any, url: str) -> None:
+    """On a slow network the button is there long before what it starts; no click may be lost."""
+    held: list[Any] = []
+    page.route("**/page/webcam.js", lambda route: held.append(route))
+    open_webcam(page, url)
+    page.wait_for_function("document.querySelector('#webcam .fer-cover-text')?.textContent === 'Loading…'")
+    start = page.get_by_role("button", name="Start camera")
+    assert start.is_disabled()
+    held.pop().continue_()
+    start.click()  # waits until it can be clicked
+    page.locator("#webcam .fer-bars li").first.wait_for()
+
+
+def test_a_script_out_of_reach_is_told(page: Any, url: str) -> None:
+    page.route("**/page/webcam.js", lambda route: route.abort())
+    open_webcam(page, url)
+    page.get_by_text("cannot be reached. Reload the page.").wait_for()
+    assert page.get_by_role("button", name="Start camera").is_disabled()
+
+
 def test_the_browser_alone_draws_and_saves_a_session(page: Any, url: str) -> None:
     start_webcam(page, url)
     page.locator(SUMMARY).filter(has_text=re.compile(r"mostly (happy|sad): .*(happy|sad) \d+%.* of ")).wait_for()
