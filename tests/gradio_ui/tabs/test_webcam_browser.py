@@ -369,3 +369,16 @@ def test_a_camera_that_does_not_start_is_told(page: Any, url: str) -> None:
         page.get_by_role("button", name="Start camera").click()
         page.get_by_text(told).wait_for()
     assert page.get_by_role("button", name="Start camera").is_enabled()
+
+
+def test_a_late_look_at_the_device_hides_no_error(page: Any, url: str) -> None:
+    held: list[Any] = []
+    page.route("**/device.json", lambda route: held.append(route))
+    open_webcam(page, url)
+    page.evaluate("navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError') }; 0")
+    page.get_by_role("button", name="Start camera").click()
+    page.get_by_text("No camera was found").wait_for()
+    with page.expect_response("**/device.json"):
+        held.pop().continue_()
+    page.wait_for_timeout(200)
+    assert page.get_by_text("No camera was found").is_visible()
