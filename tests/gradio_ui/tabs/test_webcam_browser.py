@@ -375,7 +375,9 @@ def test_a_late_look_at_the_device_hides_no_error(page: Any, url: str) -> None:
     held: list[Any] = []
     page.route("**/device.json", lambda route: held.append(route))
     open_webcam(page, url)
-    page.evaluate("navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError') }; 0")
+    page.evaluate(
+        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError') }; 0"
+    )
     page.get_by_role("button", name="Start camera").click()
     page.get_by_text("No camera was found").wait_for()
     with page.expect_response("**/device.json"):
