@@ -32,9 +32,13 @@ class Backend(Protocol):
 
     Attributes:
         name: "torch" or "onnxruntime".
+        side: of the model's input in pixels, the longer one.
     """
 
     name: str
+
+    @property
+    def side(self) -> int: ...
 
     def saliency(self, crop: np.ndarray, target: int) -> np.ndarray:
         """Map how much each part of an RGB uint8 crop (h, w, 3) spoke for an output: (rows, columns) float32, >= 0."""
@@ -58,6 +62,12 @@ class TorchBackend:
     def __init__(self, model: PreTrainedModel, image_processor: BaseImageProcessor) -> None:
         self.model = model
         self.image_processor = image_processor
+
+    @property
+    def side(self) -> int:
+        """See `Backend`."""
+        processor: Any = self.image_processor
+        return max(pixels for pixels in dict(processor.size).values() if pixels)
 
     @classmethod
     def from_pretrained(cls, folder: Path, device: str | None = None) -> TorchBackend:
@@ -194,6 +204,11 @@ class OnnxBackend:
                 f"Expected {expected}, got: {str(error).rstrip('.')}. Export it again with training.export."
             ) from None
         _require_finite(logits, f"{name}: {file}")
+
+    @property
+    def side(self) -> int:
+        """See `Backend`."""
+        return max(self.image_processor.size)
 
     def saliency(self, crop: np.ndarray, target: int) -> np.ndarray:
         """See `Backend`; by occlusion, without PyTorch."""
