@@ -55,7 +55,7 @@ def recognize_many(
     workers = workers or cores()
     if min(batch_size, ahead, workers) < 1:
         raise ValueError(f"expected 1 or more, got batch_size {batch_size}, ahead {ahead}, workers {workers}")
-    finder = _single_threaded(recognizer)
+    finder = single_threaded(recognizer)
 
     def locate(image: ImageSource) -> Located | ImageError:
         try:
@@ -84,7 +84,7 @@ def _classify(waiting: Waiting, recognizer: EmotionRecognizer, batch_size: int) 
         yield next(results) if isinstance(one, Located) else one
 
 
-def _single_threaded(recognizer: EmotionRecognizer) -> EmotionRecognizer:
+def single_threaded(recognizer: EmotionRecognizer) -> EmotionRecognizer:
     """Give a recognizer whose detector takes one thread for each image."""
     detector = recognizer.detector
     if not isinstance(detector, YuNetDetector):
