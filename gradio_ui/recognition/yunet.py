@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .errors import DetectorError
-from .onnx_session import THREADS, cpu_session
+from .onnx_session import THREADS, cores, cpu_session
 from .types import LANDMARKS, Faces
 from .yunet_network import OUTPUTS, STRIDES, YUNET_FILE, YUNET_REPO, merged_heads
 
@@ -60,7 +61,7 @@ class YuNetDetector:
     Args:
         path: the ONNX file, from `opencv/face_detection_yunet` or from libfacedetection; both have the same layout.
         score_threshold: the least confidence of a face, between 0 and 1.
-        threads: as for `cpu_session`.
+        threads: as for `cpu_session`; with 1 the scales are searched one after the other, too.
 
     Raises:
         DetectorError: the file is missing or is no YuNet.
@@ -82,6 +83,7 @@ class YuNetDetector:
         # Both factors of a score are at least its square, so most cells need no exponential function.
         self._least = math.log(score_threshold**2 / (1 - score_threshold**2))
         self._session = cpu_session(merged_heads(path), threads)
+        self._pool = ThreadPoolExecutor(1, "detector") if min(threads, cores()) > 1 else None
 
     def __call__(self, frame: np.ndarray) -> Faces:
         """See `Detector`."""
@@ -99,14 +101,20 @@ class YuNetDetector:
             frame: (h, w, 3) uint8 RGB.
             searches: at least one.
         """
-        found: list[np.ndarray] = []
-        larger = None
-        for one in sorted(searches, key=lambda one: -one.scale):
-            larger = scaled = _Scaled(frame, one.scale, larger)
-            found.insert(0, self._rows(scaled, one.near))
-        searches = sorted(searches, key=lambda one: one.scale)
+        ordered = sorted(searches, key=lambda one: one.scale)
+        scaled: list[_Scaled] = []
+        source = frame
+        for one in reversed(ordered):
+            scaled.insert(0, _Scaled(frame, one.scale, source))
+            if one.near is None and one.scale < 1:
+                source = scaled[0].whole  # the next smaller one is made from this
+        # While the largest is searched, which leaves parts of both cores idle, so are the others.
+        run = self._pool.submit if self._pool else _at_once
+        smaller = [run(self._rows, part, one.near) for part, one in zip(scaled[:-1], ordered[:-1], strict=True)]
+        largest = self._rows(scaled[-1], ordered[-1].near)
+        found = [*(rows.result() for rows in smaller), largest]
         rows = np.concatenate(found)
-        scales = np.repeat([one.scale for one in searches], [len(one) for one in found])
+        scales = np.repeat([one.scale for one in ordered], [len(one) for one in found])
         kept = _distinct(_xyxy(rows[:, :4]), rows[:, 14])
         rows = rows[kept]
         landmarks = np.ascontiguousarray(rows[:, 4:14].reshape(-1, LANDMARKS, 2))
@@ -152,13 +160,13 @@ class _Scaled:
 
     Args:
         frame: (h, w, 3) uint8 RGB.
-        scale: at most that of `larger`.
-        larger: the same frame at another scale; where all of it was resized, this is made from that.
+        scale: its size, as a factor.
+        source: the frame, or a smaller copy of it that is at least as large as this.
     """
 
-    def __init__(self, frame: np.ndarray, scale: float, larger: _Scaled | None = None) -> None:
+    def __init__(self, frame: np.ndarray, scale: float, source: np.ndarray) -> None:
         self._frame = frame
-        self._larger = larger
+        self._source = source
         self.shrinks = scale < 1
         self.height, self.width = (max(1, round(side * scale)) for side in frame.shape[:2])
         self.to_frame = frame.shape[1] / self.width, frame.shape[0] / self.height
@@ -189,19 +197,17 @@ class _Scaled:
             return self._frame[top:bottom, left:right]
         places = [columns * left / self.width, columns * right / self.width]
         places += [rows * top / self.height, rows * bottom / self.height]
-        whole = (left, top, right, bottom) == (0, 0, self.width, self.height)
-        if (
-            self.shrinks and not whole and all(place.is_integer() for place in places)
-        ):  # each pixel is the mean of its own area
+        part = (left, top, right, bottom) != (0, 0, self.width, self.height)
+        # A pixel is the mean of its own area, so a part of the frame gives the same where it begins with a pixel.
+        if self.shrinks and part and all(place.is_integer() for place in places):
             x0, x1, y0, y1 = map(int, places)
             return _resized(self._frame[y0:y1, x0:x1], right - left, bottom - top)
-        return self._whole[top:bottom, left:right]
+        return self.whole[top:bottom, left:right]
 
     @cached_property
-    def _whole(self) -> np.ndarray:
-        larger = self._larger
-        from_larger = larger is not None and larger.shrinks and "_whole" in vars(larger)
-        return _resized(larger._whole if larger and from_larger else self._frame, self.width, self.height)
+    def whole(self) -> np.ndarray:
+        """All of the frame: (h, w, 3) uint8 RGB."""
+        return _resized(self._source, self.width, self.height)
 
     def holds(self, window: Window, xyxy: np.ndarray) -> np.ndarray:
         """Tell which boxes lie within a window, or leave it only where the frame ends, too.
@@ -212,6 +218,12 @@ class _Scaled:
         before = (xyxy[:, :2] >= (left, top)) | (np.array([left, top]) == 0)
         after = (xyxy[:, 2:] <= (right, bottom)) | (np.array([right, bottom]) == (self.width, self.height))
         return (before & after).all(axis=1)
+
+
+def _at_once(call: Callable[..., np.ndarray], *arguments: Any) -> Future[np.ndarray]:
+    done: Future[np.ndarray] = Future()
+    done.set_result(call(*arguments))
+    return done
 
 
 def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.bulk [--images 96] [--rounds 5] [--record]
 
 Each round, in turn: the pipeline of `recognize_many`; its first half alone, reading and detecting on all cores, which
-it cannot be faster than; reading alone; and one image after the other. All read the same JPEG photographs of one and of
-six faces, in 640x480, 1280x960 and 4000x3000.
+it cannot be faster than; reading alone; and one image after the other. All read the same JPEG photographs of one and
+of six faces, in 640x480, 1280x960 and 4000x3000.
 """
 
 from __future__ import annotations
