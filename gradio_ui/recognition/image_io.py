@@ -20,7 +20,7 @@ ImageSource: TypeAlias = "str | Path | bytes | Image.Image | np.ndarray"
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 50_000_000
-_ORIENTATION = 0x0112  # EXIF; from 5 on the sides change places
+_ORIENTATION = 0x0112  # EXIF; from 5 to 8 the sides change places
 _ACCEPTED = "a JPEG, PNG, WebP, BMP, TIFF or GIF file"
 # The bytes from the fifth on of files that phones write (ISO/IEC 23008-12): only named, so that one knows what to do.
 _BRANDS = {f"ftyp{brand}".encode(): "HEIC" for brand in ("heic", "heix", "heim", "heis", "hevc", "mif1", "msf1")}
@@ -134,7 +134,7 @@ def _from_file(file: io.IOBase, size: int, name: str, long_side: int | None = No
             image.draft(None, (width, height))  # only JPEG has it
         divisor = round(whole[0] / image.width)
         read = _from_pil(image, name)
-        turned = image.getexif().get(_ORIENTATION, 1) >= 5  # asked last: for some formats it decodes the image
+        turned = image.getexif().get(_ORIENTATION, 1) in range(5, 9)  # asked last: it decodes images of some formats
         return Reduced(read, divisor, whole[::-1] if turned else whole)
 
 
@@ -145,12 +145,13 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
     if image.mode == "F":
         raise ImageError(f"{name} holds floating-point values. Expected 8 or 16 bits per channel; save it as PNG.")
     try:
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(_ORIENTATION, 1) != 1:  # Pillow would copy an image that needs no turn
+            image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):
             return _from_deep(np.asarray(image), name)
         if image.has_transparency_data:
             return _on_white(np.asarray(image.convert("RGBA")))
-        return np.ascontiguousarray(image.convert("RGB"))
+        return np.ascontiguousarray(image if image.mode == "RGB" else image.convert("RGB"))
     # What Pillow's decoders raise on damaged files, found by cutting and altering files of every format.
     except (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, struct.error, zlib.error) as error:
         if isinstance(error, ImageError):
