@@ -140,8 +140,9 @@ class VideoAnalysis:
                     raise AbandonedError("the analysis was given up: nobody waits for its result")
                 if self._stopped:
                     break
-                self.seconds, self.size = frame.seconds, (frame.image.shape[1], frame.image.shape[0])
+                self.seconds = frame.seconds
                 if found is not None:
+                    self.size = (frame.image.shape[1], frame.image.shape[0])
                     faces = self.session.update(found.result(), frame.seconds)
                     self.analyzed += 1
                     for face in faces:
