@@ -41,7 +41,7 @@ def recognize_many(
         images: anything `read_image` takes; at most `ahead` of them are taken before their results are.
         recognizer: with its detector and its classifier.
         whole_image: as for its call.
-        batch_size: images whose faces are classified together.
+        batch_size: images whose faces are classified together; no more than `ahead`.
         ahead: images that are being read or wait for their turn. Of one that waits only the faces are kept, so memory
             is bounded by this many images' faces and by `workers` images.
         workers: threads; None for as many as there are cores.
@@ -55,6 +55,7 @@ def recognize_many(
     workers = workers or cores()
     if min(batch_size, ahead, workers) < 1:
         raise ValueError(f"expected 1 or more, got batch_size {batch_size}, ahead {ahead}, workers {workers}")
+    batch_size = min(batch_size, ahead)
     finder = single_threaded(recognizer)
 
     def locate(image: ImageSource) -> Located | ImageError:
@@ -68,7 +69,7 @@ def recognize_many(
     try:
         for image in images:
             waiting.append(pool.submit(locate, image))
-            if len(waiting) >= max(ahead, batch_size):
+            if len(waiting) >= ahead:
                 yield from _classify(waiting, recognizer, batch_size)
         while waiting:
             yield from _classify(waiting, recognizer, batch_size)

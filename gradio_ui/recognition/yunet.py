@@ -83,7 +83,7 @@ class YuNetDetector:
         # Both factors of a score are at least its square, so most cells need no exponential function.
         self._least = math.log(score_threshold**2 / (1 - score_threshold**2))
         self._session = cpu_session(merged_heads(path), threads)
-        self._pool = ThreadPoolExecutor(1, "detector") if min(threads, cores()) > 1 else None
+        self._pool = ThreadPoolExecutor(cores(), "detector") if min(threads, cores()) > 1 else None
 
     def __call__(self, frame: np.ndarray) -> Faces:
         """See `Detector`."""

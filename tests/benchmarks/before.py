@@ -98,7 +98,7 @@ def make_files(folder: Path) -> None:
         Image.fromarray(cv2.resize(frame, size)).save(folder / "bulk" / f"{number:03}.jpg", quality=90)
     from tests.benchmarks.video import make_clip
 
-    make_clip(folder / "clip.mp4", 10, (640, 360), 25)
+    make_clip(folder / "clip.mp4", 5, (640, 360), 25)
 
 
 def _moved(frame: np.ndarray, number: int, second: bool) -> np.ndarray:

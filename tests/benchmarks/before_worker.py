@@ -45,9 +45,9 @@ def tasks(recognizer: Any) -> dict[str, Callable[[], float]]:
         with ThreadPoolExecutor(viewers) as pool:
             return sum(pool.map(lambda _: see(recognizer, streams[stream]), range(viewers)))
 
-    def analyze(copy: bool) -> float:
+    def analyze(copy: bool, per_second: float | None = 10) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            analysis = VideoAnalysis(video, recognizer, per_second=10)
+            analysis = VideoAnalysis(video, recognizer, per_second=per_second)
             made = Path(folder) / "copy.mp4" if copy else None
             return sum(1 for _ in analysis.run(Path(folder) / "t.csv", made, face_drawer(recognizer.labels)))
 
@@ -70,6 +70,7 @@ def tasks(recognizer: Any) -> dict[str, Callable[[], float]]:
         f"{name}, {n} at once": lambda name=name, n=n: watch(name, n) for name in sorted(streams) for n in (1, 2)
     }
     found |= {"video, table": lambda: analyze(False), "video, table and copy": lambda: analyze(True)}
+    found |= {"video, table of every frame": lambda: analyze(False, None)}
     return found | {"command line": command_line, "start": start}
 
 
