@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 JS := tests/javascript
 
 # A part that broke off is run again alone: make benchmark PARTS=peers. The long ones: PARTS="webcam video soak".
-# `fer` is compared where FER_PYTHON has it.
-PARTS ?= latency peers scaling training_speed
+# `fer` is compared where FER_PYTHON has it. `before` compares with the commit BEFORE.
+PARTS ?= latency peers scaling before bulk training_speed
 FER_PYTHON ?= $(BIN)/python
+BEFORE ?= bc7bb73
 
 # Test processes: one a core, at most four, since each loads its own PyTorch. WORKERS=0 runs all tests in one.
 WORKERS ?= logical
@@ -93,7 +94,7 @@ reproduce-fer2013 reproduce-ferplus: reproduce-%: runs/fer2013/run.json
 
 benchmark: $(VENV)/.dev
 	@for part in $(PARTS); do \
-	  case $$part in peers) more="--fer_python $(FER_PYTHON)";; *) more=;; esac; \
+	  case $$part in peers) more="--fer_python $(FER_PYTHON)";; before) more=$(BEFORE);; *) more=;; esac; \
 	  $(BIN)/python -m tests.benchmarks.$$part --record $$more || exit 1; \
 	done
 	$(BIN)/python -m tests.benchmarks.readme

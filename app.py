@@ -14,6 +14,7 @@ def main() -> None:
     """Serve the app until it is interrupted; a wrong setting or missing weights end in one line and exit code 1."""
     from gradio_ui.recognition.errors import RecognitionError
     from gradio_ui.recognition.telemetry import disable_telemetry, keep_fonts_in_temp
+    from gradio_ui.server.component_stubs import skip_component_stubs
     from gradio_ui.server.memory import MemoryRelease, return_freed_memory
     from gradio_ui.server.temp_files import TempFiles
     from gradio_ui.settings import SettingsError, parse_settings
@@ -22,6 +23,7 @@ def main() -> None:
     keep_fonts_in_temp()
     logging.basicConfig(format="%(levelname)s: %(message)s")
     return_freed_memory()
+    skip_component_stubs()
     try:
         settings = parse_settings()
         settings.require_free_port()

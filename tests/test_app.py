@@ -58,3 +58,38 @@ def test_wrong_environment_is_one_line(root: Path, environ: dict[str, str]) -> N
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert "from 1 to 65535" in result.stderr
+
+
+SERVE = """
+import sys
+import gradio
+
+pages = []
+gradio.Blocks.launch = lambda page, **_: pages.append(page)
+sys.argv = ["app.py", "--port", sys.argv[1], "--detector", "yunet"]
+import app
+
+app.main()
+from pathlib import Path
+import numpy, skimage
+from gradio_ui.recognition import EmotionRecognizer
+from gradio_ui.recognition.live import follow
+from gradio_ui.recognition.tracker import ExpressionSession
+
+portrait = Path(skimage.__file__).parent / "data" / "astronaut.png"
+recognizer = EmotionRecognizer.from_pretrained("model_card/fer2013")
+(face,) = recognizer(portrait).to_dicts()
+recognizer.explain(portrait, 0, face["label"])
+frame = numpy.zeros((48, 64, 3), "uint8")
+ExpressionSession(recognizer.labels).update(follow(recognizer)(frame, 0.0), 0.0)
+print(len(pages), [name for name in ("torch", "transformers", "datasets") if name in sys.modules])
+"""
+
+
+def test_serving_never_loads_torch(root: Path) -> None:
+    """The page, a result, a saliency map and a live frame; PyTorch takes seconds and half a gigabyte."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    done = subprocess.run([sys.executable, "-c", SERVE, port], cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split("\n")[-2] == "1 []", done.stderr

@@ -16,10 +16,12 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from .bulk import recognize_many
 from .crops import crop_targets, write_crops
 from .errors import JournalError, RecognitionError
 from .journal import Journal, Row
@@ -136,12 +138,13 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
         help="every image is one face, cropped already",
     )
     parser.add_argument("--batch-size", type=int, default=16, help="images that are scored together")
+    parser.add_argument("--ahead", type=int, default=64, help="images read ahead; fewer take less memory")
     options = parser.parse_args(argv)
     if options.crops and any(options.crops.resolve().is_relative_to(path.resolve()) for path in options.paths):
         parser.error(f"--crops: expected a folder outside of those to read, got {options.crops}")
     if options.out and (options.out.suffix not in OUTPUTS or not options.out.absolute().parent.is_dir()):
         parser.error(f"--out: expected a .csv, .json or .parquet file in an existing folder, got {options.out}")
-    for name, least in (("per_second", 0), ("smoothing", 0), ("batch_size", 1)):
+    for name, least in (("per_second", 0), ("smoothing", 0), ("batch_size", 1), ("ahead", 1)):
         if not least <= (value := getattr(options, name)) < float("inf"):
             parser.error(f"--{name.replace('_', '-')}: expected {least} or more, got {value}")
     return options
@@ -180,31 +183,23 @@ def recognize_all(
     from tqdm import tqdm
 
     failed: dict[Path, str] = {}
-    waiting: list[Path] = []
-
-    def flush() -> None:
-        results = recognizer.batch(waiting, whole_image=options.whole_image)
-        for path, result in zip(waiting, results, strict=True):
-            if isinstance(result, Recognition):
-                journal.add(path, _image_rows(path, result))
-            else:
-                failed[path] = str(result)
-        waiting.clear()
-
-    with tqdm(paths, unit="file", disable=None) as bar:
-        for path in bar:
-            if journal.has(path):
-                pass
-            elif path.suffix.lower() in VIDEOS:
+    missing = [path for path in paths if not journal.has(path)]
+    images = [path for path in missing if path.suffix.lower() not in VIDEOS]
+    results = recognize_many(
+        images, recognizer, whole_image=options.whole_image, batch_size=options.batch_size, ahead=options.ahead
+    )
+    with tqdm(total=len(missing), unit="file", disable=None) as bar, closing(results):
+        for path in missing:
+            if path.suffix.lower() in VIDEOS:
                 try:
                     journal.add(path, *_read_video(path, recognizer, options))
                 except RecognitionError as error:
                     failed[path] = str(error)
+            elif isinstance(result := next(results), Recognition):
+                journal.add(path, _image_rows(path, result))
             else:
-                waiting.append(path)
-            if len(waiting) == options.batch_size:
-                flush()
-        flush()
+                failed[path] = str(result)
+            bar.update()
     return {path: journal.problem(path) for path in paths if journal.has(path) and journal.problem(path)} | failed
 
 

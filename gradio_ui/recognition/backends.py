@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
@@ -12,7 +13,7 @@ import numpy as np
 from .checkpoint import WEIGHTS, model_name, read_preprocessor, verify_files
 from .errors import ModelError
 from .image_processor import ImageProcessor
-from .onnx_session import cpu_session, import_onnxruntime
+from .onnx_session import THREADS, cores, cpu_session, import_onnxruntime
 from .quiet import quiet_loading
 from .saliency import gradient_map, occlusion_map
 from .telemetry import disable_telemetry
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 BackendName: TypeAlias = Literal["auto", "torch", "onnxruntime"]
 ONNX_FILE = "onnx/model.onnx"  # where transformers.js looks for it
+# Up to this size of a file each core takes a part of the faces. The layers of a larger network are worth sharing.
+SHARED_BYTES = 64 * 2**20
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights of PIL's convert("L"); they sum to 1
 
 _log = logging.getLogger(__name__)
@@ -32,9 +35,13 @@ class Backend(Protocol):
 
     Attributes:
         name: "torch" or "onnxruntime".
+        side: of the model's input in pixels, the longer one.
     """
 
     name: str
+
+    @property
+    def side(self) -> int: ...
 
     def saliency(self, crop: np.ndarray, target: int) -> np.ndarray:
         """Map how much each part of an RGB uint8 crop (h, w, 3) spoke for an output: (rows, columns) float32, >= 0."""
@@ -58,6 +65,12 @@ class TorchBackend:
     def __init__(self, model: PreTrainedModel, image_processor: BaseImageProcessor) -> None:
         self.model = model
         self.image_processor = image_processor
+
+    @property
+    def side(self) -> int:
+        """See `Backend`."""
+        processor: Any = self.image_processor
+        return max(pixels for pixels in dict(processor.size).values() if pixels)
 
     @classmethod
     def from_pretrained(cls, folder: Path, device: str | None = None) -> TorchBackend:
@@ -178,7 +191,9 @@ class OnnxBackend:
         self.image_processor = ImageProcessor(read_preprocessor(folder))
         expected = f"pixel_values (n, 3, {', '.join(map(str, self.image_processor.size))}) to logits (n, {outputs})"
         try:
-            self._session = cpu_session(folder / file)
+            shared = (folder / file).stat().st_size <= SHARED_BYTES and cores() > 1
+            self._session = cpu_session(folder / file, 1 if shared else THREADS)
+            self._pool = ThreadPoolExecutor(cores(), "classifier") if shared else None
             for n in (1, 2):  # also that the batch is free
                 logits = self([np.zeros((64, 64, 3), np.uint8)] * n)
                 if logits.shape != (n, outputs):
@@ -195,6 +210,11 @@ class OnnxBackend:
             ) from None
         _require_finite(logits, f"{name}: {file}")
 
+    @property
+    def side(self) -> int:
+        """See `Backend`."""
+        return max(self.image_processor.size)
+
     def saliency(self, crop: np.ndarray, target: int) -> np.ndarray:
         """See `Backend`; by occlusion, without PyTorch."""
         return occlusion_map(self.logits, self.image_processor([crop]), target)
@@ -205,6 +225,13 @@ class OnnxBackend:
 
     def logits(self, pixel_values: np.ndarray) -> np.ndarray:
         """Compute (n, C) float32 logits of (n, 3, H, W) float32 pixel values."""
+        if self._pool is None or len(pixel_values) == 1:
+            return self._run(pixel_values)
+        own, *others = np.array_split(pixel_values, min(THREADS, cores(), len(pixel_values)))
+        running = [self._pool.submit(self._run, part) for part in others]
+        return np.concatenate([self._run(own), *(part.result() for part in running)])
+
+    def _run(self, pixel_values: np.ndarray) -> np.ndarray:
         return self._session.run(["logits"], {"pixel_values": pixel_values})[0]
 
 

@@ -30,15 +30,19 @@ def import_onnxruntime() -> ModuleType:
     return onnxruntime
 
 
-def cpu_session(model: Path | bytes) -> InferenceSession:
+def cpu_session(model: Path | bytes, threads: int = THREADS) -> InferenceSession:
     """Open an ONNX file, or the bytes of one; it may be run from several threads at once.
+
+    Args:
+        model: the file, or its content.
+        threads: for one run, if there are as many cores; 1 where several runs at once keep the cores busy.
 
     Raises:
         onnxruntime's own errors (`onnxruntime.capi.onnxruntime_pybind11_state`): it cannot be read or run.
     """
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = min(THREADS, _cores())
+    options.intra_op_num_threads = min(threads, cores())
     # Spinning while waiting saves 2 ms of 11 per detection on an idle machine. On a busy one, such as a shared Space,
     # or while a video is decoded, it makes detection two to three times as slow.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -68,6 +72,6 @@ def release_arenas() -> None:
         session.run(None, {pixels.name: np.zeros((1, *sides), np.float32)}, options)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may use; only Linux says."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

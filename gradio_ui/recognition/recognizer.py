@@ -7,6 +7,7 @@ recognizer("portrait.jpg").to_dicts()
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,26 @@ from .crop import crop_face
 from .detector import Detector, WholeImageDetector, load_detector
 from .errors import ImageError, SaliencyError
 from .hub import ModelSource, resolve_model
-from .image_io import ImageSource, read_image
+from .image_io import ImageSource, read_image, read_reduced
 from .types import Faces, Recognition
+from .yunet import YuNetDetector
+
+SHARP = 2  # pixels of a crop to one of the model's input, for which a reduced image is as good as the whole
+
+
+@dataclass(frozen=True)
+class Located:
+    """The faces of an image, cut out and not yet recognized.
+
+    Attributes:
+        faces: the n faces, largest first.
+        size: (width, height) of the image in pixels.
+        crops: n arrays (s, s, 3) uint8 RGB.
+    """
+
+    faces: Faces
+    size: tuple[int, int]
+    crops: list[np.ndarray]
 
 
 class EmotionRecognizer:
@@ -79,13 +98,18 @@ class EmotionRecognizer:
         Raises:
             ImageError: the picture cannot be read.
         """
-        frame, faces, crops = self._find(image, whole_image)
-        return Recognition(
-            faces=faces,
-            probabilities=self.classifier(crops),
-            labels=self.labels,
-            size=(frame.shape[1], frame.shape[0]),
-        )
+        return self.classify([self.locate(image, whole_image=whole_image)])[0]
+
+    def score(self, frame: np.ndarray, faces: Faces, detector: str) -> Recognition:
+        """Recognize the expressions of faces that were found already.
+
+        Args:
+            frame: (h, w, 3) uint8 RGB.
+            faces: of the frame.
+            detector: name of the detector that found them.
+        """
+        probabilities = self.classifier(self._crops(frame, faces, detector))
+        return Recognition(faces, probabilities, self.labels, (frame.shape[1], frame.shape[0]))
 
     def batch(self, images: Sequence[ImageSource], *, whole_image: bool = False) -> list[Recognition | ImageError]:
         """Recognize several images with one pass of the classifier; of each only the faces are kept in memory.
@@ -97,23 +121,47 @@ class EmotionRecognizer:
         Returns:
             For each picture its result, or the error that reading it ended in.
         """
-        found: list[tuple[Faces, tuple[int, int]] | ImageError] = []
-        crops: list[np.ndarray] = []
+        found: list[Located | ImageError] = []
         for image in images:
             try:
-                frame, faces, cut = self._find(image, whole_image)
+                found.append(self.locate(image, whole_image=whole_image))
             except ImageError as error:
                 found.append(error)
-            else:
-                found.append((faces, (frame.shape[1], frame.shape[0])))
-                crops += cut
-        rows = iter(self.classifier(crops))
-        probabilities = (np.array([next(rows) for _ in one[0].confidence]) for one in found if isinstance(one, tuple))
+        results = iter(self.classify([one for one in found if isinstance(one, Located)]))
+        return [next(results) if isinstance(one, Located) else one for one in found]
+
+    def locate(self, image: ImageSource, *, whole_image: bool = False) -> Located:
+        """Find and cut out the faces of an image: the first half of the call.
+
+        A large JPEG file is decoded at a part of its size, which is all that the detector looks at. Where a face is so
+        small in it that its crop has less than `SHARP` times the pixels of the model's input along a side, the whole
+        is decoded, too, and the crops are cut from that.
+
+        Args:
+            image, whole_image: as for the call.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        if whole_image or not isinstance(self.detector, YuNetDetector):
+            frame = read_image(image)
+            detector = self._whole if whole_image else self.detector
+            faces = detector(frame)
+            return Located(faces, (frame.shape[1], frame.shape[0]), self._crops(frame, faces, detector.name))
+        read = read_reduced(image, self.detector.LONG_SIDES[-1])
+        found = self.detector(read.image)
+        faces = found.scaled(read.divisor)
+        if read.divisor > 1 and not self._sharp(found):
+            return Located(faces, read.size, self._crops(read_image(image), faces, self.detector.name))
+        return Located(faces, read.size, self._crops(read.image, found, self.detector.name))
+
+    def classify(self, located: Sequence[Located]) -> list[Recognition]:
+        """Recognize the expressions of faces that `locate` found, in one batch: the second half of the call."""
+        rows = self.classifier([crop for one in located for crop in one.crops])
+        ends = np.cumsum([0, *(len(one.crops) for one in located)])
         return [
-            one
-            if isinstance(one, ImageError)
-            else Recognition(one[0], next(probabilities).reshape(-1, len(self.labels)), self.labels, one[1])
-            for one in found
+            Recognition(one.faces, rows[start:end], self.labels, one.size)
+            for one, start, end in zip(located, ends, ends[1:], strict=False)
         ]
 
     def explain(
@@ -135,7 +183,7 @@ class EmotionRecognizer:
             ImageError: the picture cannot be read.
             SaliencyError: there is no such face or label, or the classifier is of a kind that gives no map.
         """
-        _, _, crops = self._find(image, whole_image)
+        crops = self.crops(image, whole_image=whole_image)
         if not 0 <= face < len(crops):
             raise SaliencyError(f"expected the number of one of {len(crops)} faces, counted from 0, got {face}")
         return crops[face], self.classifier.saliency(crops[face], label)
@@ -152,13 +200,15 @@ class EmotionRecognizer:
         Raises:
             ImageError: the picture cannot be read.
         """
-        return self._find(image, whole_image)[2]
-
-    def _find(self, image: ImageSource, whole_image: bool) -> tuple[np.ndarray, Faces, list[np.ndarray]]:
         frame = read_image(image)
         detector = self._whole if whole_image else self.detector
-        faces = detector(frame)
-        return frame, faces, self._crops(frame, faces, detector.name)
+        return self._crops(frame, detector(frame), detector.name)
+
+    def _sharp(self, faces: Faces) -> bool:
+        """Tell whether the crops of all faces are large enough to be shrunk to the model's input."""
+        sides = (faces.xyxy[:, 2:] - faces.xyxy[:, :2]).max(axis=1, initial=0)
+        margin = self.classifier.crop_margin.get(self.detector.name, 0.0)
+        return bool(((1 + margin) * sides >= SHARP * self.classifier.backend.side).all())
 
     def _crops(self, frame: np.ndarray, faces: Faces, detector: str) -> list[np.ndarray]:
         if detector == self._whole.name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,13 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.xyxy)
+
+    def scaled(self, factor: float) -> Faces:
+        """Give the same faces in a frame that is larger by a factor."""
+        if factor == 1:
+            return self
+        landmarks = None if self.landmarks is None else self.landmarks * np.float32(factor)
+        return replace(self, xyxy=self.xyxy * np.float32(factor), landmarks=landmarks)
 
 
 def reading_order(xyxy: np.ndarray) -> list[int]:

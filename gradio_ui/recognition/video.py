@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -45,14 +46,18 @@ class VideoFrame:
     """One frame as it is meant to be seen.
 
     Attributes:
-        image: (h, w, 3) uint8 RGB, turned upright.
+        image: (h, w, 3) uint8 RGB, turned upright; converted when it is first asked for.
         seconds: when it is shown, counted from the start of the video.
         pts: the same in units of the reader's `time_base`.
     """
 
-    image: np.ndarray
+    convert: Callable[[], np.ndarray] = field(repr=False)
     seconds: float
     pts: int
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        return self.convert()
 
 
 class VideoReader:
@@ -131,10 +136,7 @@ class VideoReader:
                 continue
             pts = own
             size = size or (frame.width, frame.height)  # a stream may change its size on the way; its output may not
-            image: np.ndarray = self._to_rgb.reformat(frame, *size, format="rgb24").to_ndarray()
-            if turns := round(frame.rotation / 90) % 4:
-                image = np.ascontiguousarray(np.rot90(image, turns))
-            yield VideoFrame(image, float(pts * self.time_base), pts)
+            yield VideoFrame(partial(self._upright, frame, size), float(pts * self.time_base), pts)
         self.finished = True
         if pts is None:
             raise VideoError(f"{self.name} is damaged: no frame can be read. Save or download it again.")
@@ -146,6 +148,11 @@ class VideoReader:
             )
         elif damaged:
             self.problem = f"Damaged frames were left out: {damaged}."
+
+    def _upright(self, frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
+        image: np.ndarray = self._to_rgb.reformat(frame, *size, format="rgb24").to_ndarray()
+        turns = round(frame.rotation / 90) % 4
+        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
     def _decode(self) -> Iterator[av.VideoFrame | None]:
         """Yield the decoded frames, and None for each packet that cannot be decoded."""

@@ -24,6 +24,7 @@ import numpy as np
 from .crop import crop_face
 from .doubt import UNCLEAR_BELOW
 from .errors import AbandonedError, VideoError
+from .live import follow
 from .tables import BOX, csv_rows, escape_cell, label_columns, raw_columns
 from .tracker import ExpressionSession, TrackedFace
 from .types import Recognition
@@ -102,7 +103,7 @@ class VideoAnalysis:
         self.size = (0, 0)
         self.analyzed = 0
         self.problem = ""
-        self._recognizer = recognizer
+        self._recognize = follow(recognizer)
         self._per_second = per_second
         self._max_seconds = max_seconds
         self._stopped = False
@@ -139,8 +140,9 @@ class VideoAnalysis:
                     raise AbandonedError("the analysis was given up: nobody waits for its result")
                 if self._stopped:
                     break
-                self.seconds, self.size = frame.seconds, (frame.image.shape[1], frame.image.shape[0])
+                self.seconds = frame.seconds
                 if found is not None:
+                    self.size = (frame.image.shape[1], frame.image.shape[0])
                     faces = self.session.update(found.result(), frame.seconds)
                     self.analyzed += 1
                     for face in faces:
@@ -169,7 +171,7 @@ class VideoAnalysis:
                 if self._per_second is not None:
                     # The small share keeps 0.3 s a full third step at 10 per second in floating point.
                     due = (math.floor(frame.seconds * self._per_second + 1e-6) + 1) / self._per_second - 1e-6
-                found = thread.submit(self._recognizer, frame.image)
+                found = thread.submit(self._recognize, frame.image, frame.seconds)
             waiting.append((frame, found))
             if len(waiting) > AHEAD:
                 yield waiting.popleft()

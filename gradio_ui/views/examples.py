@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -10,10 +11,11 @@ import numpy as np
 @cache
 def example_images() -> dict[str, np.ndarray]:
     """Make the examples: name -> (h, w, 3) uint8 RGB, shared by all callers."""
+    import skimage
     from PIL import Image
-    from skimage import data
 
-    portrait = Image.fromarray(data.astronaut())
+    files = Path(skimage.__file__).parent / "data"  # `skimage.data` would load SciPy, a third of a second
+    portrait = Image.open(files / "astronaut.png").convert("RGB")
     head = portrait.crop((110, 0, 350, 300))
     pair = Image.new("RGB", (480, 300))
     pair.paste(head, (0, 0))
@@ -21,5 +23,5 @@ def example_images() -> dict[str, np.ndarray]:
     return {
         "A portrait": np.asarray(portrait),
         "Two faces": np.asarray(pair),
-        "A cat": np.asarray(Image.fromarray(data.chelsea())),
+        "A cat": np.asarray(Image.open(files / "chelsea.png").convert("RGB")),
     }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gradio_ui.recognition.live import follow
 from gradio_ui.recognition.recognizer import EmotionRecognizer
 from gradio_ui.recognition.tracker import ExpressionSession, TrackedFace
 from gradio_ui.recognition.video_analysis import Draw
@@ -37,6 +38,8 @@ class Viewer:
         self._lock = threading.Lock()
         self._session = ExpressionSession(recognizer.labels)
         self._newest = (float("-inf"), float("-inf"))  # start and seconds of the last frame
+        self._start = float("-inf")  # of the camera, whose frames this follows:
+        self._recognize = follow(recognizer)
         self._recording: Recording | None = None
         self._number = 0  # of the last recording
         self._refusal = ""  # why there is no recording
@@ -53,7 +56,13 @@ class Viewer:
         """
         self.last_seen = time.monotonic()
         image = frame.decode()
-        recognition = self._recognizer(image)
+        with self._lock:
+            if not self._newest < (frame.start, frame.seconds):
+                return {"late": True}
+            if frame.start > self._start:
+                self._start, self._recognize = frame.start, follow(self._recognizer)
+            recognize = self._recognize
+        recognition = recognize(image, frame.seconds)
         with self._lock:
             if not self._newest < (frame.start, frame.seconds):
                 return {"late": True}

@@ -1,4 +1,4 @@
-"""Flicker: how often the shown label changes, without and with smoothing over time.
+"""Flicker: how often the shown label changes, without and with smoothing over time, and the faces found.
 
 python -m tests.benchmarks.flicker talk.mp4 [--model model_card/fer2013] [--detector face_detection_yunet.onnx]
 """
@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from gradio_ui.recognition import EmotionRecognizer, Recognition, load_detector
+from gradio_ui.recognition.live import follow
 from gradio_ui.recognition.tracker import ExpressionSession
 from gradio_ui.recognition.video import VideoReader
 
@@ -37,13 +38,20 @@ def main() -> None:
     parser.add_argument("--detector", help="YuNet's .onnx file")
     options = parser.parse_args()
     recognizer = EmotionRecognizer.from_pretrained(options.model, detector=load_detector(options.detector))
+    searched: dict[str, list[tuple[float, Recognition]]] = {"all over each frame": [], "near known faces": []}
+    live = follow(recognizer)
     with VideoReader(options.video) as reader:
-        recognitions = [(frame.seconds, recognizer(frame.image)) for frame in reader]
-    print(f"{options.video.name}: {len(recognitions)} frames, {recognitions[-1][0]:.1f} s, {recognizer.detector.name}")
-    print(f"{'time constant':>14} {'changes':>8} {'per minute':>11} {'ids':>4}")
-    for time_constant in TIME_CONSTANTS:
-        changes, rate, ids = changes_per_minute(recognitions, recognizer.labels, time_constant)
-        print(f"{time_constant:>12.2f} s {changes:>8} {rate:>11.1f} {ids:>4}")
+        for frame in reader:
+            searched["all over each frame"].append((frame.seconds, recognizer(frame.image)))
+            searched["near known faces"].append((frame.seconds, live(frame.image, frame.seconds)))
+    print(f"{options.video.name}, {recognizer.detector.name}")
+    for name, recognitions in searched.items():
+        faces = sum(len(recognition) for _, recognition in recognitions)
+        print(f"searched {name}: {faces} faces in {len(recognitions)} frames, {recognitions[-1][0]:.1f} s")
+        print(f"{'time constant':>14} {'changes':>8} {'per minute':>11} {'ids':>4}")
+        for time_constant in TIME_CONSTANTS:
+            changes, rate, ids = changes_per_minute(recognitions, recognizer.labels, time_constant)
+            print(f"{time_constant:>12.2f} s {changes:>8} {rate:>11.1f} {ids:>4}")
 
 
 if __name__ == "__main__":

@@ -42,14 +42,15 @@ def render_speed(results: dict[str, Any]) -> str:
     lines = [
         f"Measured on {describe(latency['machine'])}, {latency['date']}; medians, model `{latency['model']}`.",
         "",
-        "| what | median | p95 | target |",
-        "|---|---|---|---|",
+        "| what | median | p95 | target | limit of the machine |",
+        "|---|---|---|---|---|",
     ]
     for row in latency["results"]:
         value, target = f"{row['median']:.3g} {row['unit']}", ""
         if row["target"] is not None:
-            target = f"{'≥' if row['higher'] else '≤'} {row['target']:g}{'' if row['met'] else ', missed'}"
-        lines.append(f"| {row['what']} | {value} | {row['p95']:.3g} | {target} |")
+            target = f"{'≥' if row['higher'] else '≤'} {row['target']:.3g}{'' if row['met'] else ', missed'}"
+        limit = f"{row['limit']:.3g}" if "limit" in row else ""
+        lines.append(f"| {row['what']} | {value} | {row['p95']:.3g} | {target} | {limit} |")
     if peers := results.get("peers", {}).get("results"):
         lines += [
             "",
@@ -71,7 +72,41 @@ def render_speed(results: dict[str, Any]) -> str:
             f"Training runs at {training['ratio']:.0%} of a bare PyTorch loop's images a second "
             f"({training['trainer_per_s']:.0f} against {training['bare_per_s']:.0f}, batch {training['batch']}).",
         ]
-    return "\n".join([*lines, *over_time(results)])
+    return "\n".join([*lines, *against_before(results), *in_bulk(results), *over_time(results)])
+
+
+def against_before(results: dict[str, Any]) -> list[str]:
+    """Likewise for the ratios to an older commit."""
+    if "before" not in results:
+        return []
+    run = results["before"]
+    lines = [
+        "",
+        f"Time of a result at commit `{run['commit']}` and now, in turns, on {describe(run['machine'])}, "
+        f"{run['date']}:",
+        "",
+        "| what | before | now | ratio | 5 to 95 % of the pairs | ratio of processor time |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in run["results"]:
+        low, high = row["ratio_range"]
+        lines.append(
+            f"| {row['what']} | {row['before_ms']:.3g} ms | {row['after_ms']:.3g} ms | {row['ratio']:g} "
+            f"| {low:g} to {high:g} | {row['cpu_ratio']:g} |"
+        )
+    return lines
+
+
+def in_bulk(results: dict[str, Any]) -> list[str]:
+    """Likewise for many images."""
+    if "bulk" not in results:
+        return []
+    run = results["bulk"]
+    lines = ["", f"Many JPEG photographs, on {describe(run['machine'])}, {run['date']}:", ""]
+    lines += ["| way | images/s | of the limit: reading and detecting alone |", "|---|---|---|"]
+    return lines + [
+        f"| {name} | {row['per_second']:.3g} | {row['of_limit']:.0%} |" for name, row in run["results"].items()
+    ]
 
 
 def over_time(results: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.benchmarks import peers, training_speed
+from tests.benchmarks import before, latency, peers, training_speed
 from tests.benchmarks.images import face_crops, group_frame, portrait_frame
 from tests.benchmarks.latency import Row
 from tests.benchmarks.readme import BEGIN, END, TABLES, render_speed, render_summary
@@ -18,6 +18,7 @@ from tests.benchmarks.scaling import GROWTHS, plot
 MACHINE = {"processor": "Some CPU", "cores": 2, "memory_gb": 8.0, "system": "Linux", "busy_before": 0.02}
 # A peer that needs no model: it finds a "face" in every picture that is not black.
 EYES = "def make():\n    return lambda picture: int(picture.any())\n"
+WEIGHTS = {"kernel": (5, 3, 2, 2), "matrix": (80, 7)}
 NOBODY = "def make():\n    import a_package_that_nobody_has\n"
 
 
@@ -55,7 +56,7 @@ def test_tasks_take_turns() -> None:
 
 def test_the_tables_show_results_and_missed_targets() -> None:
     fast = Row("detect", "ms", 12.0, values=[9.0, 10.0, 11.0])
-    slow = Row("throughput", "faces/s", 2000.0, higher=True, values=[700.0, 710.0, 720.0])
+    slow = Row("throughput", "faces/s", 2000.0, higher=True, values=[700.0, 710.0, 720.0], limit=900.0)
     beside = Row("classify, torch", "ms", None, values=[4.0])
     results = {
         "latency": {
@@ -71,9 +72,55 @@ def test_the_tables_show_results_and_missed_targets() -> None:
     table = render_speed(results | {"webcam_2": webcam})
     assert "| 2 viewers, the slowest of them, 30 s | 7.25 | 91 ms | 140 ms | -1 MB | 2% |" in table
     assert "2 cores (Some CPU)" in table and "2026-01-31" in table
-    assert "| detect | 10 ms | 10.9 | ≤ 12 |" in table
-    assert "| throughput | 710 faces/s | 701 | ≥ 2000, missed |" in table
-    assert "| classify, torch | 4 ms | 4 |  |" in table
+    assert "| detect | 10 ms | 10.9 | ≤ 12 |  |" in table
+    assert "| throughput | 710 faces/s | 701 | ≥ 2e+03, missed | 900 |" in table
+    assert "| classify, torch | 4 ms | 4 |  |  |" in table
+
+
+def test_ratios_to_the_code_before_are_shown() -> None:
+    latency = {"machine": MACHINE, "date": "2026-01-31", "model": "tiny", "results": []}
+    row = {"what": "start", "before_ms": 400.0, "after_ms": 250.0, "ratio": 1.6, "cpu_ratio": 1.5, "rounds": 3}
+    old = {"machine": MACHINE, "date": "2026-01-31", "commit": "abc123"}
+    bulk = {"results": {"pipeline": {"per_second": 61.26, "of_limit": 0.876}}}
+    table = render_speed(
+        {"latency": latency, "before": old | {"results": [row | {"ratio_range": [1.4, 1.8]}]}, "bulk": old | bulk}
+    )
+    assert "at commit `abc123` and now" in table
+    assert "| start | 400 ms | 250 ms | 1.6 | 1.4 to 1.8 | 1.5 |" in table
+    assert "| pipeline | 61.3 | 88% |" in table
+
+
+def test_sides_take_turns_and_are_paired() -> None:
+    class Side:
+        def __init__(self, times: list[float]) -> None:
+            self.times = iter(times)
+
+        def measure(self, task: str) -> tuple[float, float]:
+            turns.append((task, self))
+            return (time := next(self.times)), time / 2
+
+    turns: list[tuple[str, Side]] = []
+    before_side, after_side = Side([9.0, 0.2, 0.4, 0.8]), Side([9.0, 0.1, 0.2, 0.2])
+    (row,) = before.compare(before_side, after_side, ["a"], rounds=3)  # type: ignore[arg-type]
+    assert turns == [("a", before_side), ("a", after_side)] * 4
+    assert (row["before_ms"], row["after_ms"], row["ratio"], row["cpu_ratio"]) == (400.0, 200.0, 2.0, 2.0)
+
+
+def test_the_multiply_adds_of_a_network(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    weights = [numpy_helper.from_array(np.zeros(shape, np.float32), name) for name, shape in WEIGHTS.items()]
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["y"], strides=[2, 2]),
+        helper.make_node("Flatten", ["y"], ["z"]),
+        helper.make_node("MatMul", ["z", "matrix"], ["out"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", [1, 3, 8, 8]), ("out", [1, 7]))
+    ]
+    save(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)), tmp_path / "m.onnx")
+    assert latency.multiply_adds(tmp_path / "m.onnx") == 5 * 4 * 4 * 3 * 2 * 2 + 80 * 7
 
 
 def test_the_summary_is_one_sentence() -> None:

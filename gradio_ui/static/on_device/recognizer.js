@@ -17,7 +17,6 @@ import { ExpressionSession } from "./tracker.js";
 /** @type {Record<Precision, string>} */
 const ONNX_FILES = { float32: "onnx/model.onnx", int8: "onnx/model_quantized.onnx" };
 const FULL_SEARCH_SECONDS = 0.25; // between two searches of all of a live frame at both scales
-const BOTH_SCALES_SIDE = 128; // pixels at the large scale; around a larger face it would cost too much
 // In a crowd the faces of a live frame are scored in turn, so that the boxes keep up: as many as this time allows, and
 // at least so many.
 const [SCORING_MS, LEAST_SCORED] = [30, 3];
@@ -127,8 +126,9 @@ export class Recognizer {
   }
 
   /**
-   * Find the faces of a live frame: near those that are known, and now and then all over. Where none is known, the
-   * small scale is searched, which is cheap.
+   * Find the faces of a live frame: near those that are known, each at the scale at which it was found, and now and
+   * then all over; `recognition/live.py` does the same. Where none is known, the small scale is searched, which is
+   * cheap.
    * @param {Pixels} frame
    * @param {number} seconds
    * @returns {Promise<Face[]>}
@@ -140,10 +140,9 @@ export class Recognizer {
     let due = shape !== size || seconds - searched >= FULL_SEARCH_SECONDS;
     let found;
     if (!due) {
-      const boxes = faces.map(({ box }) => box);
-      const sides = boxes.map(([left, top, right, bottom]) => large * Math.max(right - left, bottom - top));
-      const near = boxes.filter((_, i) => scales[i] === large || sides[i] <= BOTH_SCALES_SIDE);
-      const searches = [{ scale: small, near: faces.length ? boxes : null }, ...(near.length ? [{ scale: large, near }] : [])];
+      const near = (/** @type {number} */ scale) => faces.filter((_, i) => scales[i] === scale).map(({ box }) => box);
+      const known = [small, large].map((scale) => ({ scale, near: near(scale) })).filter((one) => one.near.length);
+      const searches = known.length ? known : [{ scale: small, near: null }];
       found = await this.detector.search(frame, searches);
       due = found.faces.length < faces.length; // one is lost: it moved far, or went
     }

@@ -157,3 +157,14 @@ def test_what_cannot_be_had_is_refused(model_folder: Path) -> None:
         Classifier.from_pretrained(model_folder, "cuda", backend="onnxruntime")
     with pytest.raises(ModelError, match="Choose auto, torch, onnxruntime"):
         Classifier.from_pretrained(model_folder, backend="tensorflow")
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_batch_gives_each_face_its_own_row(exported: Path, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cores take parts of the faces of a small network, and layers of a large one."""
+    monkeypatch.setattr("gradio_ui.recognition.backends.SHARED_BYTES", 2**30 if shared else 0)
+    classifier = Classifier.from_pretrained(exported, backend="onnxruntime")
+    crops = [np.random.default_rng(seed).integers(0, 255, (40 + seed, 50, 3), np.uint8) for seed in range(7)]
+    together = classifier(crops)
+    assert len({row.tobytes() for row in together}) == 7
+    np.testing.assert_allclose(together, np.concatenate([classifier([crop]) for crop in crops]), atol=1e-5)

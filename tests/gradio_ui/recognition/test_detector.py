@@ -18,7 +18,9 @@ from gradio_ui.recognition import (
     YuNetDetector,
     load_detector,
 )
-from gradio_ui.recognition.detector import YUNET_FILE, YUNET_REVISION, _distinct
+from gradio_ui.recognition.detector import YUNET_REVISION
+from gradio_ui.recognition.yunet import Search, _distinct
+from gradio_ui.recognition.yunet_network import YUNET_FILE
 
 EYES = np.array([[203, 104], [248, 104]])
 
@@ -88,8 +90,10 @@ def test_yunet_gives_what_opencv_gives(yunet_path: Path, portrait: np.ndarray) -
     frame = np.concatenate([portrait[:300], portrait[:300, ::-1]], axis=1)[:, :1001]  # no multiple of 32
     opencv = cv2.FaceDetectorYN.create(str(yunet_path), "", (1001, 300), 0.7, YuNetDetector.IOU_THRESHOLD)
     expected = opencv.detect(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1]
-    got = YuNetDetector(yunet_path)._search(frame, 1.0)
-    assert len(expected) == 2
+    faces = YuNetDetector(yunet_path).search(frame, [Search(1.0)]).faces
+    assert len(expected) == 2 and faces.landmarks is not None
+    sizes = faces.xyxy[:, 2:] - faces.xyxy[:, :2]
+    got = np.column_stack([faces.xyxy[:, :2], sizes, faces.landmarks.reshape(-1, 10), faces.confidence])
     order = [rows[:, 0].argsort() for rows in (expected, got)]
     assert np.abs(got[order[1]] - expected[order[0]]).max() < 0.05
 

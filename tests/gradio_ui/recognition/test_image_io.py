@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from gradio_ui.recognition import ImageError, read_image
-from gradio_ui.recognition.image_io import MAX_PIXELS
+from gradio_ui.recognition.image_io import MAX_PIXELS, read_reduced
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +140,36 @@ def test_formats_of_phones_are_named(brand: bytes, named: str) -> None:
     content = b"\0\0\0\x18ftyp" + brand + bytes(40)
     with pytest.raises(ImageError, match=f"of the format {named}, which is not read. Expected a JPEG"):
         read_image(content)
+
+
+@pytest.mark.parametrize(
+    ("size", "divisor"), [((2560, 1920), 2), ((2559, 1919), 1), ((5200, 40), 4), ((900, 5121), 4)]
+)
+def test_jpeg_is_decoded_as_large_as_needed(size: tuple[int, int], divisor: int) -> None:
+    image = Image.linear_gradient("L").resize(size).convert("RGB")
+    reduced = read_reduced(encode(image, "JPEG", quality=95), 1280)
+    assert (reduced.size, reduced.divisor) == (size, divisor)
+    assert reduced.image.shape == (-(-size[1] // divisor), -(-size[0] // divisor), 3)
+    assert max(reduced.image.shape) >= 1280
+    whole = np.asarray(image.resize(reduced.image.shape[1::-1], Image.Resampling.BOX))
+    assert np.abs(reduced.image.astype(int) - whole).max() <= 3
+    other = read_reduced(encode(image, "PNG"), 1280)
+    assert (other.size, other.divisor, other.image.shape[1::-1]) == (size, 1, size)
+
+
+def test_a_reduced_image_is_turned_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.linear_gradient("L").resize((2600, 1300)).convert("RGB")
+    reduced = read_reduced(encode(image, "JPEG", exif=exif), 1280)
+    assert (reduced.size, reduced.divisor, reduced.image.shape) == ((1300, 2600), 2, (1300, 650, 3))
+    across = reduced.image[600, :, 0].astype(int)
+    assert across[0] > 240 and across[-1] < 15, "turned clockwise, what was at the bottom is at the left"
+
+
+def test_limits_are_those_of_the_whole_image() -> None:
+    data = bytearray(encode(Image.new("L", (8, 8)), "JPEG"))
+    place = data.index(b"\xff\xc0") + 5
+    data[place : place + 4] = (8000).to_bytes(2, "big") * 2
+    with pytest.raises(ImageError, match="limit is 50 megapixels"):
+        read_reduced(bytes(data), 1280)

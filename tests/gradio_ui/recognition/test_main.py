@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gradio_ui.recognition.__main__ import main
+from gradio_ui.recognition.bulk import recognize_many
 from gradio_ui.recognition.recognizer import EmotionRecognizer
 from tests.support.clips import make_clip
 from tests.support.model_fixtures import LABELS
@@ -100,15 +101,15 @@ def test_broken_off_it_goes_on_where_it_stopped(
     folder: Path, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, seen = tmp_path / "out.csv", []
-    whole = EmotionRecognizer.batch
 
-    def batch(self: EmotionRecognizer, images: Any, **options: Any) -> Any:
-        if len(seen) == 2:
-            raise KeyboardInterrupt
-        seen.extend(path.name for path in images)
-        return whole(self, images, **options)
+    def broken_off(images: list[Path], *arguments: Any, **options: Any) -> Any:
+        for path, result in zip(images, recognize_many(images, *arguments, **options), strict=True):
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+            seen.append(path.name)
+            yield result
 
-    monkeypatch.setattr(EmotionRecognizer, "batch", batch)
+    monkeypatch.setattr("gradio_ui.recognition.__main__.recognize_many", broken_off)
     assert run(folder, "--out", out, "--batch-size", 1) == 130
     assert seen == ["a.jpg", "b.PNG"] and not out.exists()
     journal = tmp_path / ".out.csv.progress"

@@ -1,5 +1,6 @@
 """From a picture to the expressions in it, as the app and a program call it."""
 
+import io
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradio_ui.recognition import EmotionRecognizer, ImageError, ModelError, crop_face
+from gradio_ui.recognition import EmotionRecognizer, ImageError, ModelError, crop_face, read_image
 from tests.support.model_fixtures import LABELS
 
 
@@ -53,6 +54,29 @@ def test_whole_image_is_classified_untouched(recognizer: EmotionRecognizer, port
     result = recognizer(image, whole_image=True)
     assert result.faces.xyxy.tolist() == [[0, 0, 80, 100]]
     assert np.array_equal(result.probabilities, recognizer.classifier([image]))
+
+
+@pytest.mark.parametrize(("zoom", "sharp"), [(6.0, True), (3.0, False)])
+def test_a_large_jpeg_gives_what_its_pixels_give(
+    recognizer: EmotionRecognizer, portrait: np.ndarray, zoom: float, sharp: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crops come from the reduced image where that has enough pixels, else from the whole."""
+    size = (round(512 * zoom), round(512 * zoom))
+    frame = np.full((size[1], 2 * size[0], 3), 120, np.uint8)
+    frame[:, : size[0]] = Image.fromarray(portrait).resize(size)
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "JPEG", quality=97)
+    monkeypatch.setattr("gradio_ui.recognition.recognizer.SHARP", 2 if sharp else 20)
+    located, whole = recognizer.locate(file.getvalue()), recognizer.locate(read_image(file.getvalue()))
+    assert located.size == whole.size == (frame.shape[1], frame.shape[0])
+    assert len(located.faces) == len(whole.faces) == 1
+    assert np.abs(located.faces.xyxy - whole.faces.xyxy).max() < 1.5 * zoom
+    assert located.faces.landmarks is not None and whole.faces.landmarks is not None
+    assert np.abs(located.faces.landmarks - whole.faces.landmarks).max() < 1.5 * zoom
+    sides = [one.crops[0].shape[0] for one in (located, whole)]
+    assert (sides[0] < 0.6 * sides[1]) == sharp
+    results = recognizer.classify([located, whole])
+    assert np.abs(results[0].probabilities - results[1].probabilities).max() < 0.02
 
 
 def test_no_face_is_an_empty_result(recognizer: EmotionRecognizer) -> None:
