@@ -16,7 +16,6 @@ RUNTIME, TESTING = "requirements.txt", "tests/requirements.txt"
 
 # What is needed although no line imports it.
 INDIRECT = {
-    "accelerate": "transformers.Trainer",
     "tensorboard": "transformers.Trainer, for --report_to tensorboard",
     "onnxscript": "torch.onnx.export",
     "pytest-timeout": "pytest",
