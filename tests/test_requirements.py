@@ -12,7 +12,7 @@ import pytest
 
 from tests.test_architecture import imports_of
 
-RUNTIME, TESTING = "requirements.txt", "tests/requirements.txt"
+RUNTIME, RAY, TESTING = "requirements.txt", "requirements-ray.txt", "tests/requirements.txt"
 
 # What is needed although no line imports it.
 INDIRECT = {
@@ -72,12 +72,14 @@ def program(root: Path) -> list[Path]:
 def test_the_program_imports_what_is_named(program: list[Path], root: Path) -> None:
     named = declared(root / RUNTIME)
     found = imported(program, named)
-    assert not {name: path for name, path in found.items() if name not in named}, f"missing in {RUNTIME}"
+    optional = declared(root / RAY)
+    assert optional <= found.keys(), f"{RAY} names what nothing imports"
+    assert not {name: path for name, path in found.items() if name not in named | optional}, f"missing in {RUNTIME}"
     assert not named - found.keys() - INDIRECT.keys(), f"{RUNTIME} names what nothing imports"
 
 
 def test_the_tests_import_what_is_named(program: list[Path], root: Path) -> None:
-    runtime, named = declared(root / RUNTIME), declared(root / TESTING)
+    runtime, named = declared(root / RUNTIME) | declared(root / RAY), declared(root / TESTING)
     found = imported(list((root / "tests").rglob("*.py")), runtime | named)
     assert not {name: path for name, path in found.items() if name not in runtime | named}, f"missing in {TESTING}"
     assert not named - found.keys() - INDIRECT.keys(), f"{TESTING} names what nothing imports"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -65,6 +66,7 @@ def score_with_ray(
     except ImportError:
         raise WorkerError("--engine ray needs Ray: pip install -r requirements-ray.txt") from None
     try:
+        _knock(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise WorkerError(
@@ -94,6 +96,13 @@ def score_with_ray(
         raise WorkerError(f"the Ray cluster gave up: {_cause(error)}") from error
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise an `OSError` where nobody listens; Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _cause(error: Exception) -> str:

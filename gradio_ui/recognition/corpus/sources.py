@@ -86,7 +86,7 @@ def _list(source: str) -> list[Found]:
     fs, root = open_storage(source)
     with naming_errors(source):
         infos = fs.glob(root, detail=True) if any(sign in root for sign in "*?[") else fs.find(root, detail=True)
-        files = {path: state_of(info) for path, info in infos.items() if info["type"] == "file"}
+        files = {path: state_of(info) for path, info in infos.items() if info.get("type") != "directory"}
         if not files and not any(sign in root for sign in "*?["):
             fs.info(root)  # raises where there is nothing at all
     if local_path(source) is None or any(sign in root for sign in "*?["):
@@ -120,9 +120,10 @@ def _read_table(source: str) -> Iterator[str]:
 
 
 def _csv_cells(file: IO[bytes], source: str) -> Iterator[str]:
-    rows = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
-    column = _column(rows.fieldnames or (), source)
-    return (row[column] for row in rows if row[column])
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        rows = csv.DictReader(text)
+        column = _column(rows.fieldnames or (), source)
+        yield from (row[column] for row in rows if row[column])
 
 
 def _parquet_cells(file: IO[bytes], source: str) -> Iterator[str]:

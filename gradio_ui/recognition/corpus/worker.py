@@ -20,10 +20,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import AbandonedError, RecognitionError, StorageError, WorkerError
 from ..types import Recognition
 from .parts import Parts, Row, picture_rows
-from .storage import read_bytes
+from .storage import one_line, read_bytes
 from .works import Picture, Work
 
 if TYPE_CHECKING:
@@ -216,6 +218,7 @@ def _serve(connection: Connection, job: Job) -> None:
     except RecognitionError as error:
         connection.send(str(error))
         return
+    recognizer(np.zeros((64, 64, 3), np.uint8))  # loads what is loaded on first use
     _limit_memory(job.memory)
     connection.send("")
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
@@ -225,6 +228,8 @@ def _serve(connection: Connection, job: Job) -> None:
                 answer: object = _rows(pictures, recognizer, job.whole_image)
             except MemoryError:
                 answer = f"it needs more memory than a worker may take ({job.memory} MiB, --memory)"
+            except Exception as error:  # whatever a picture sets off in a library is the error of its row
+                answer = f"{type(error).__name__}: {one_line(error)}"
             connection.send(answer)
 
 
