@@ -54,7 +54,7 @@ def imported(paths: list[Path], known: set[str]) -> dict[str, str]:
     """
     found = {}
     for path in paths:
-        for one in imports_of(path.read_text(encoding="utf-8"), "package"):
+        for one in imports_of(path.read_text(encoding="utf-8"), "package.inner"):
             top = one.name.partition(".")[0]
             if top in sys.stdlib_module_names or top in ("app", "gradio_ui", "training", "tests", "package"):
                 continue

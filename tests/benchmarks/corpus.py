@@ -137,8 +137,9 @@ def lines(results: dict[str, Any]) -> list[str]:
     rendered += [
         "",
         f"{corpus['machine']['busy_before']:.0%} busy before. On Ray a core scores "
-        f"{speeds['ray_2']['per_second']:.0f} / {cores} = {per_core:.0f} pictures/s, and a picture is {corpus['bytes_read'] / 1000:.0f} kB to read and "
-        f"{corpus['bytes_stored']:.0f} bytes in the parts. So, if storage keeps up and a core of the cluster is one "
+        f"{speeds['ray_2']['per_second']:.0f} / {cores} = {per_core:.0f} pictures/s; a picture is "
+        f"{corpus['bytes_read'] / 1000:.0f} kB to read and {corpus['bytes_stored']:.0f} bytes in the parts. So, if "
+        "storage keeps up and a core of the cluster is one "
         "of this machine's:",
         "",
         "| pictures | core hours | on 64 cores | to read | parts |",
