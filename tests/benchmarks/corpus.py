@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.corpus [--pictures 600] [--rounds 3] [--record]
 
-The Ray cluster has two nodes, on this machine, of one worker each. A command is run on few pictures and on all; the
-difference in time over the difference in pictures is its speed, the rest is its start. All take turns, so that a busy
-moment meets each of them.
+The Ray cluster has two nodes, on this machine, of one worker each. Speed is what follows the first part of each worker,
+by the times at which the parts were written; the rest of a run is its start. The plain command, whose parts do not
+remain, is run on few pictures and on all: the difference is its speed. All take turns, so that a busy moment meets
+each of them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ NAMES = {
     "ray_2": "corpus on Ray, two nodes with a worker each",
 }
 PROJECTED = (10_000_000, 100_000_000)  # pictures
-PART = 50  # pictures
+PART = 25  # pictures
 
 
 @contextlib.contextmanager
@@ -62,57 +62,56 @@ def write_pictures(folder: Path, pictures: int) -> None:
         Image.fromarray(np.roll(frame, number % 97, axis=1)).save(folder / f"{number:06}.jpg", quality=90)
 
 
-def commands(folder: Path, work: Path, address: str) -> dict[str, Callable[[], float]]:
-    """Return what scores the pictures of a folder, by name; each call takes an output of its own."""
+def quietly(*arguments: str) -> float:
+    """Time a command."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        return seconds(lambda: recognize([*arguments]))
 
-    numbers = count()
 
-    def timed(name: str, *options: str) -> Callable[[], float]:
-        def run() -> float:
-            (work / name).mkdir(exist_ok=True)
-            out = work / name / str(next(numbers))
-            more = ["--out", f"{out}.parquet"] if name == "plain" else ["--out", str(out), "--part-size", str(PART)]
-            with contextlib.redirect_stderr(io.StringIO()):
-                return seconds(lambda: recognize([*options, *more]))
+def score_parts(folder: Path, out: Path, workers: int, *options: str) -> tuple[float, float]:
+    """Return pictures a second of a corpus, and the seconds of its start."""
+    took = quietly(
+        "corpus", str(folder), "--out", str(out), "--part-size", str(PART), "--workers", str(workers), *options
+    )
+    written = sorted(path.stat().st_mtime_ns / 1e9 for path in out.glob("part-*"))
+    speed = PART * (len(written) - workers) / (written[-1] - written[workers - 1])
+    return speed, took - PART * len(written) / speed
 
-        return run
 
-    corpus = ("corpus", str(folder))
-    ray = (*corpus, "--engine", "ray", "--address", address)
-    return {
-        "plain": timed("plain", str(folder)),
-        "local_1": timed("local_1", *corpus, "--workers", "1"),
-        "local_2": timed("local_2", *corpus, "--workers", "2"),
-        "ray_1": timed("ray_1", *ray, "--workers", "1"),
-        "ray_2": timed("ray_2", *ray, "--workers", "2"),
-    }
+def score_plainly(few: Path, all_of_them: Path, out: Path) -> tuple[float, float]:
+    """Return pictures a second of the plain command, and the seconds of its start."""
+    short, long = (quietly(str(folder), "--out", str(out)) for folder in (few, all_of_them))
+    pictures = [len(list(folder.iterdir())) for folder in (few, all_of_them)]
+    speed = (pictures[1] - pictures[0]) / (long - short)
+    return speed, long - pictures[1] / speed
 
 
 def measure(pictures: int, rounds: int) -> dict[str, Any]:
     """Return speed and start of each command, and the bytes that a picture takes in the parts."""
-    few = max(PART, pictures // 4)
     with tempfile.TemporaryDirectory() as place, ray_cluster() as address:
         work = Path(place)
-        for name, number in (("few", few), ("all", pictures)):
-            write_pictures(work / name, number)
-            (work / f"scores-{name}").mkdir()
-        small, large = (commands(work / name, work / f"scores-{name}", address) for name in ("few", "all"))
+        few, everything = work / "few", work / "all"
+        write_pictures(few, pictures // 6)
+        write_pictures(everything, pictures)
+        ray = ("--engine", "ray", "--address", address)
         took: dict[str, list[tuple[float, float]]] = {name: [] for name in NAMES}
-        for _ in range(rounds):
-            for name in NAMES:
-                took[name].append((small[name](), large[name]()))
-        parts = next((work / "scores-all" / "local_1").iterdir()).glob("part-*")
-        stored = sum(path.stat().st_size for path in parts) / pictures
-        read = sum(path.stat().st_size for path in (work / "all").iterdir()) / pictures
-    speeds = {}
-    for name, values in took.items():
-        first, second = (statistics.median(column) for column in zip(*values, strict=True))
-        speed = (pictures - few) / max(second - first, 1e-6)
-        speeds[name] = {"per_second": round(speed, 1), "start_s": round(max(0, second - pictures / speed), 2)}
+        for turn in range(rounds):
+            took["plain"].append(score_plainly(few, everything, work / "plain.parquet"))
+            for name in list(NAMES)[1:]:
+                engine, _, workers = name.partition("_")
+                options = ray if engine == "ray" else ()
+                took[name].append(score_parts(everything, work / f"{name}-{turn}", int(workers), *options))
+        quietly("corpus", str(everything), "--out", str(work / "one"), "--part-size", str(pictures))
+        stored = sum(path.stat().st_size for path in (work / "one").glob("part-*")) / pictures
+        read = sum(path.stat().st_size for path in everything.iterdir()) / pictures
+    medians = {name: map(statistics.median, zip(*values, strict=True)) for name, values in took.items()}
     return {
         "pictures": pictures,
         "rounds": rounds,
-        "speeds": speeds,
+        "speeds": {
+            name: {"per_second": round(speed, 1), "start_s": round(max(0, start), 2)}
+            for name, (speed, start) in medians.items()
+        },
         "bytes_stored": round(stored, 1),
         "bytes_read": round(read),
     }

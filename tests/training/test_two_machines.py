@@ -23,7 +23,7 @@ from training.reporting.report import Report
 pytestmark = pytest.mark.slow
 
 STILL = "--flip 0 --rotation 0 --zoom 0 --shift 0 --contrast 0 --brightness 0 --erase 0".split()
-PLAN = [*STILL, "--num_train_epochs", "8", "--learning_rate", "0.01", "--dataloader_drop_last", "true"]
+PLAN = [*STILL, "--num_train_epochs", "5", "--learning_rate", "0.01", "--dataloader_drop_last", "true"]
 
 
 @contextlib.contextmanager
