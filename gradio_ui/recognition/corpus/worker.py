@@ -150,6 +150,8 @@ class Worker:
 
     def _ask(self, pictures: list[Picture]) -> list[list[Row]] | str:
         """Return the rows of each picture, or what went wrong with all of them."""
+        if self._closed:
+            raise AbandonedError("the worker was closed")
         connection = self._connection or self._start()
         problem = ""
         with suppress(EOFError, OSError):  # the process has ended

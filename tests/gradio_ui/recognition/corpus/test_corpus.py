@@ -6,10 +6,12 @@ import functools
 import io
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -159,12 +161,13 @@ def test_memory_holds_shards_and_parts(shards: Path) -> None:
         assert len(names) == 2 and pd.read_parquet(part)["label"].notna().sum() == 2
 
 
-def test_what_is_whole_is_not_scored_again(pictures: Path, run: Any, tmp_path: Path) -> None:
+def test_what_is_whole_is_not_scored_again(pictures: Path, run: Any, tmp_path: Path, capsys: Any) -> None:
     run(pictures, "--part-size", 2)
     parts = sorted((tmp_path / "out").glob("part-*"))
     parts[1].unlink()
     kept = {path: path.stat().st_mtime_ns for path in parts if path.exists()}
     _, rows = run(pictures, "--part-size", 2)
+    assert "2 parts were there" in capsys.readouterr().err
     assert len(rows) == 6 and {path: path.stat().st_mtime_ns for path in kept} == kept and parts[1].exists()
 
 
@@ -202,8 +205,6 @@ def test_a_picture_that_needs_too_much_memory(pictures: Path, run: Any, tmp_path
 
 
 def test_a_worker_that_is_killed_is_started_again(pictures: Path, tmp_path: Path) -> None:
-    import signal
-
     import psutil
 
     from gradio_ui.recognition.corpus.command import make_job, parse_options
@@ -220,6 +221,25 @@ def test_a_worker_that_is_killed_is_started_again(pictures: Path, tmp_path: Path
         assert worker.score(two) == rows and [row["path"] for row in rows] == ["a", "b"]
         assert all("error" not in row for row in rows)
     assert not [p for p in set(psutil.Process().children()) - before if "resource_tracker" not in str(p.cmdline())]
+
+
+def test_an_interrupted_run_leaves_whole_parts(pictures: Path, tmp_path: Path, root: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(120):
+        os.link(pictures / "a.jpg", folder / f"{number:03}.jpg")
+    arguments = ["corpus", str(folder), "--out", str(out), "--part-size", "4", "--workers", "1"]
+    command = [sys.executable, "-m", "gradio_ui.recognition", *arguments]
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) as process:
+        while not list(out.glob("part-*")):
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Run the same command again to continue." in said and "Traceback" not in said
+    rows = pd.read_parquet(out)
+    assert 0 < len(rows) < 120 and len(rows) % 4 == 0 and rows["error"].isna().all()
+    assert main(arguments) == 0 and len(pd.read_parquet(out)) == 120
 
 
 @pytest.mark.parametrize("damage", ["cut in a picture", "cut between two", "header", "no tar"])
