@@ -8,6 +8,7 @@ import signal
 import tarfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ import pytest
 from PIL import Image
 
 from gradio_ui.recognition.__main__ import main
+from gradio_ui.recognition.corpus.command import make_job, parse_options
+from gradio_ui.recognition.corpus.parts import part_name
+from gradio_ui.recognition.corpus.ray_engine import score_with_ray
+from gradio_ui.recognition.corpus.sources import find_works
+from gradio_ui.recognition.corpus.worker import Part
+from gradio_ui.recognition.errors import WorkerError
 
 pytestmark = pytest.mark.slow
 PARTS, PICTURES = 12, 6
@@ -116,6 +123,17 @@ def test_a_node_goes_and_the_rest_is_scored(
     assert f"{len(there)} parts were there" in capfd.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in there} == there
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path), expected, atol=2e-4)
+
+
+def test_a_node_without_the_model_is_one_line(cluster: Any, shards: Path, tmp_path: Path) -> None:
+    job, _ = make_job(parse_options([str(shards), "--out", str(tmp_path)]))
+    parts = [Part(part_name(index, work), work) for index, work in enumerate(find_works(str(shards), 1))]
+    job = replace(job, model="/no/such/model")
+    with pytest.raises(
+        WorkerError, match=r"^the Ray cluster gave up: a worker does not start: [^\n]*/no/such/model[^\n]*$"
+    ):
+        list(score_with_ray(parts, job, address=cluster.address, workers=None, gpus=0))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_cluster_out_of_reach_is_one_line(shards: Path, tmp_path: Path) -> None:

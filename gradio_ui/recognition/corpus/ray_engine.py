@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..errors import StorageError, WorkerError
+from ..errors import WorkerError
 from ..telemetry import disable_telemetry
 from .parts import Parts
 from .storage import one_line
@@ -27,10 +28,14 @@ class PartScorer:
 
     Args:
         job: what to do.
+
+    Raises:
+        WorkerError: this node cannot load the model.
     """
 
     def __init__(self, job: Job) -> None:
         self._worker = Worker(job)
+        self._worker.start()
         self._parts = Parts(job.out, job.labels)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
@@ -73,7 +78,7 @@ def score_with_ray(
             f"the Ray cluster at {address or 'this address'} cannot be reached: {one_line(error)}"
         ) from None
     try:
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised, not also printed
         context = DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
         context.max_errored_blocks = -1  # a part that fails for good is told at the end, by its absence
@@ -106,6 +111,6 @@ def _knock(address: str | None) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Return the sentence that matters of an error that Ray carries from another machine."""
-    cause = getattr(error, "cause", None) or error.__cause__
-    return str(cause) if isinstance(cause, (WorkerError, StorageError)) else one_line(error)
+    """Return what went wrong, of an error whose text is a traceback from another machine: its last line."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"^[\w.]*(Error|Exception): ", "", lines[-1].strip())

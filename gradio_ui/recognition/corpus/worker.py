@@ -152,7 +152,7 @@ class Worker:
         """Return the rows of each picture, or what went wrong with all of them."""
         if self._closed:
             raise AbandonedError("the worker was closed")
-        connection = self._connection or self._start()
+        connection = self._connection or self.start()
         problem = ""
         with suppress(EOFError, OSError):  # the process has ended
             connection.send(pictures)
@@ -165,7 +165,13 @@ class Worker:
             raise AbandonedError("the worker was closed")
         return problem or f"it ended the worker ({_ending(code)})"
 
-    def _start(self) -> Connection:
+    def start(self) -> Connection:
+        """Start the process and wait until it has loaded the model; `score` does so where it has to.
+
+        Raises:
+            WorkerError: it does not start.
+            AbandonedError: the worker was closed meanwhile.
+        """
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         self._connection = ours
