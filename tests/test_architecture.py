@@ -74,6 +74,8 @@ SLOW = {
     "onnxruntime",
     "pandas",
     "plotly",
+    "pyarrow",
+    "ray",
     "matplotlib",
     "supervision",
     "trackers",

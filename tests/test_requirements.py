@@ -12,11 +12,10 @@ import pytest
 
 from tests.test_architecture import imports_of
 
-RUNTIME, TESTING = "requirements.txt", "tests/requirements.txt"
+RUNTIME, RAY, TESTING = "requirements.txt", "requirements-ray.txt", "tests/requirements.txt"
 
 # What is needed although no line imports it.
 INDIRECT = {
-    "accelerate": "transformers.Trainer",
     "tensorboard": "transformers.Trainer, for --report_to tensorboard",
     "onnxscript": "torch.onnx.export",
     "pytest-timeout": "pytest",
@@ -55,7 +54,7 @@ def imported(paths: list[Path], known: set[str]) -> dict[str, str]:
     """
     found = {}
     for path in paths:
-        for one in imports_of(path.read_text(encoding="utf-8"), "package"):
+        for one in imports_of(path.read_text(encoding="utf-8"), "package.inner"):
             top = one.name.partition(".")[0]
             if top in sys.stdlib_module_names or top in ("app", "gradio_ui", "training", "tests", "package"):
                 continue
@@ -73,12 +72,14 @@ def program(root: Path) -> list[Path]:
 def test_the_program_imports_what_is_named(program: list[Path], root: Path) -> None:
     named = declared(root / RUNTIME)
     found = imported(program, named)
-    assert not {name: path for name, path in found.items() if name not in named}, f"missing in {RUNTIME}"
+    optional = declared(root / RAY)
+    assert optional <= found.keys(), f"{RAY} names what nothing imports"
+    assert not {name: path for name, path in found.items() if name not in named | optional}, f"missing in {RUNTIME}"
     assert not named - found.keys() - INDIRECT.keys(), f"{RUNTIME} names what nothing imports"
 
 
 def test_the_tests_import_what_is_named(program: list[Path], root: Path) -> None:
-    runtime, named = declared(root / RUNTIME), declared(root / TESTING)
+    runtime, named = declared(root / RUNTIME) | declared(root / RAY), declared(root / TESTING)
     found = imported(list((root / "tests").rglob("*.py")), runtime | named)
     assert not {name: path for name, path in found.items() if name not in runtime | named}, f"missing in {TESTING}"
     assert not named - found.keys() - INDIRECT.keys(), f"{TESTING} names what nothing imports"

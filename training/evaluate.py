@@ -3,7 +3,7 @@
     python -m training.evaluate model_card/fer2013 --dataset fer2013.csv --split validation --flip_tta --robustness
 
 The report collects the results of successive calls. `--galleries FOLDER` draws the images behind them, which must not
-be published.
+be published. Started by `accelerate launch`, several processes share the images; the first writes the report.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gradio_ui.recognition.hub import resolve_model
 from training.data.classes import Classes
 from training.data.load import load_fer
 from training.errors import command
-from training.evaluation.predictions import Predictions, check_expressions, classify, head_of
+from training.evaluation.predictions import Predictions, check_expressions, classify, head_of, launched_processes
 from training.evaluation.results import Robustness
 from training.evaluation.robustness import robustness
 from training.evaluation.subgroups import format_groups, read_columns, subgroups_of
@@ -120,6 +120,8 @@ def evaluate(spec: str, arguments: EvaluateArguments) -> tuple[Report, Path]:
         environment=Environment(versions=library_versions(), device=str(model.device)),
         robustness=measured,
     )
+    if launched_processes()[1]:
+        return report, output  # the first process writes for all
     figures = Path(arguments.figures or output.parent / "figures")
     report = _with_figures(report, predictions, model, figures, output.parent)
     if log_history := read_log(folder):
@@ -161,6 +163,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model", help="run folder, packaged folder, or Hub id with optional @revision")
     arguments, positional = parser.parse_args_into_dataclasses(argv)
     report, output = evaluate(positional.model, arguments)
+    if launched_processes()[1]:
+        return
     groups = report.results[0].subgroups
     tables = [format_table(report.results), *([format_groups(groups)] if groups else [])]
     tables += [format_robustness(report.robustness)] if report.robustness else []

@@ -7,7 +7,8 @@ all probabilities, error. An image without a face has one row with nothing but i
 one with its path and the error. Interrupted, the same command continues where it stopped. The exit code is 1 if a file
 could not be read; the others are in the table all the same.
 
-With `--crops faces/` in place of `--out`, the faces themselves are written, see `gradio_ui.recognition.crops`.
+With `--crops faces/` in place of `--out`, the faces themselves are written, see `gradio_ui.recognition.crops`. What is
+too much for one table, or for one machine: `python -m gradio_ui.recognition corpus --help`.
 """
 
 from __future__ import annotations
@@ -17,51 +18,63 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from .bulk import recognize_many
+from .corpus.command import DEFAULT_MODEL
+from .corpus.command import main as score_corpus
+from .corpus.parts import Parts, Row, part_name, picture_rows
+from .corpus.works import IMAGES
 from .crops import crop_targets, write_crops
-from .errors import JournalError, RecognitionError
-from .journal import Journal, Row
+from .errors import ImageError, RecognitionError
 from .recognizer import EmotionRecognizer
 from .tables import BOX, face_cells, face_columns, face_dict, label_columns, printable, write_csv
 from .telemetry import disable_telemetry, keep_fonts_in_temp
 from .types import Recognition
 from .video import SUFFIXES as VIDEOS
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-DEFAULT_MODEL = Path(__file__).resolve().parents[2] / "model_card" / "fer2013"
 OUTPUTS = (".csv", ".json", ".parquet")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A part of the run: the images that are scored together, or one video; its rows wait under its name."""
+
+    name: str
+    paths: tuple[Path, ...]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 if a file failed, 130 if it was interrupted."""
-    options = parse_options(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["corpus"]:
+        return score_corpus(arguments[1:])
+    options = parse_options(arguments)
     disable_telemetry()
     keep_fonts_in_temp()
     try:
         recognizer = EmotionRecognizer.from_pretrained(options.model, detector=options.detector)
         if options.crops:
             return crop_all(recognizer, options)
-        journal = Journal(options.out.with_name(f".{options.out.name}.progress"), _settings(recognizer, options))
-    except RecognitionError as error:
-        sys.exit(f"error: {error}")
-    paths, failed = find_inputs(options.paths)
-    try:
-        failed |= recognize_all(paths, recognizer, journal, options)
-        write_table(_all_rows(paths, journal, failed), recognizer.labels, options.out)
+        parts = Parts(str(options.out.absolute().with_name(f".{options.out.name}.progress")), recognizer.labels)
+        paths, empty = find_inputs(options.paths)
+        tasks = find_tasks(paths, recognizer, options)
+        recognize_all(tasks, recognizer, parts, options)
+        rows = [row for task in tasks for row in parts.read(task.name)]
+        rows += [_error_row(path, reason) for path, reason in empty.items()]
+        write_table(rows, recognizer.labels, options.out)
+        parts.remove_folder()
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted. Run the same command again to continue.\n")
         return 130
-    except JournalError as error:
+    except RecognitionError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
         sys.exit(f"error: {options.out} cannot be written ({error.strerror or error}). Run the same command again.")
-    journal.remove()
-    for path, reason in failed.items():
-        sys.stderr.write(f"failed: {printable(f'{path}: {reason}')}\n")
+    failed = [f"failed: {row['path']}: {row['error']}\n" for row in rows if "error" in row]
+    sys.stderr.write("".join(failed))
     return 1 if failed else 0
 
 
@@ -92,26 +105,37 @@ def crop_all(recognizer: EmotionRecognizer, options: argparse.Namespace) -> int:
     return 1 if done.failed else 0
 
 
-def _settings(recognizer: EmotionRecognizer, options: argparse.Namespace) -> dict[str, Any]:
-    """Describe what the rows depend on; a journal of other settings is not continued."""
-    return {
-        "columns": face_columns(recognizer.labels),
-        "model": [recognizer.source.model_id, recognizer.source.revision],
-        "detector": recognizer.detector.name,
-        "options": [options.per_second, options.smoothing, options.whole_image],
-    }
-
-
-def _all_rows(paths: Sequence[Path], journal: Journal, failed: dict[Path, str]) -> list[Row]:
-    """List the rows of all inputs in order, each that failed with its error at the end of its rows."""
-    return [
-        row
-        for path in dict.fromkeys([*paths, *failed])
-        for row in [
-            *journal.rows(path),
-            *([{"path": printable(str(path)), "error": printable(failed[path])}] if path in failed else []),
-        ]
+def find_tasks(paths: Sequence[Path], recognizer: EmotionRecognizer, options: argparse.Namespace) -> list[Task]:
+    """Cut the files into parts; a part that depends on something else than one before has another name."""
+    settings = [
+        recognizer.labels,
+        (recognizer.source.model_id, recognizer.source.revision, recognizer.detector.name),
+        (options.per_second, options.smoothing, options.whole_image),
     ]
+    groups: list[list[Path]] = []
+    for path in paths:
+        if groups and len(groups[-1]) < options.batch_size and not is_video(groups[-1][0]) and not is_video(path):
+            groups[-1].append(path)
+        else:
+            groups.append([path])
+    return [
+        Task(part_name(index, (settings, [(str(path), _state(path)) for path in group])), tuple(group))
+        for index, group in enumerate(groups)
+    ]
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file is read as a video."""
+    return path.suffix.lower() in VIDEOS
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes when the file does; nothing where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_size, status.st_mtime_ns
 
 
 def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -170,63 +194,66 @@ def find_inputs(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
 
 
 def recognize_all(
-    paths: Sequence[Path], recognizer: EmotionRecognizer, journal: Journal, options: argparse.Namespace
-) -> dict[Path, str]:
-    """Recognize every file that the journal does not have yet, with a progress bar.
-
-    Returns:
-        The files that could not be read, or only in part, with the reason.
+    tasks: Sequence[Task], recognizer: EmotionRecognizer, parts: Parts, options: argparse.Namespace
+) -> None:
+    """Recognize the files of every part that is not there yet, with a progress bar.
 
     Raises:
-        JournalError: the journal cannot be written.
+        StorageError: the parts cannot be read or written.
     """
     from tqdm import tqdm
 
-    failed: dict[Path, str] = {}
-    missing = [path for path in paths if not journal.has(path)]
-    images = [path for path in missing if path.suffix.lower() not in VIDEOS]
+    there = parts.names()
+    missing = [task for task in tasks if task.name not in there]
+    images = (path for task in missing if not is_video(task.paths[0]) for path in task.paths)
     results = recognize_many(
         images, recognizer, whole_image=options.whole_image, batch_size=options.batch_size, ahead=options.ahead
     )
-    with tqdm(total=len(missing), unit="file", disable=None) as bar, closing(results):
-        for path in missing:
-            if path.suffix.lower() in VIDEOS:
-                try:
-                    journal.add(path, *_read_video(path, recognizer, options))
-                except RecognitionError as error:
-                    failed[path] = str(error)
-            elif isinstance(result := next(results), Recognition):
-                journal.add(path, _image_rows(path, result))
+    with tqdm(total=sum(len(task.paths) for task in missing), unit="file", disable=None) as bar, closing(results):
+        for task in missing:
+            if is_video(task.paths[0]):
+                parts.write(task.name, _video_rows(task.paths[0], recognizer, options))
             else:
-                failed[path] = str(result)
-            bar.update()
-    return {path: journal.problem(path) for path in paths if journal.has(path) and journal.problem(path)} | failed
+                found = zip(task.paths, results, strict=False)  # the results of later tasks stay
+                parts.write(task.name, [row for path, result in found for row in _image_rows(path, result)])
+            bar.update(len(task.paths))
 
 
-def _image_rows(path: Path, recognition: Recognition) -> list[Row]:
-    place = {"path": printable(str(path))}
-    return [place | face_cells(face) for face in recognition.to_dicts()] or [place]
+def _image_rows(path: Path, result: Recognition | ImageError) -> list[Row]:
+    if isinstance(result, Recognition):
+        return picture_rows(printable(str(path)), result)
+    return [_error_row(path, str(result))]
 
 
-def _read_video(path: Path, recognizer: EmotionRecognizer, options: argparse.Namespace) -> tuple[list[Row], str]:
-    """Return the rows of a video and what of it could not be read."""
+def _error_row(path: Path, error: str) -> Row:
+    return {"path": printable(str(path)), "error": printable(error)}
+
+
+def _video_rows(path: Path, recognizer: EmotionRecognizer, options: argparse.Namespace) -> list[Row]:
+    """Return the rows of a video; what of it could not be read is the last."""
     from tqdm import tqdm
 
     from .video_analysis import VideoAnalysis
 
-    analysis = VideoAnalysis(path, recognizer, per_second=options.per_second or None, time_constant=options.smoothing)
     name = printable(path.name)
-    with TemporaryDirectory() as folder:
-        table = Path(folder) / "table.csv"
-        with tqdm(desc=name, unit="s", leave=False, bar_format="{desc}: {n:.0f} of {total} s", disable=None) as bar:
-            for seconds in analysis.run(table):
-                bar.total = round(analysis.duration or seconds)
-                bar.update(seconds - bar.n)
-        rows = list(_video_rows(path, table, recognizer.labels))
-    return rows or [{"path": printable(str(path))}], analysis.problem
+    try:
+        analysis = VideoAnalysis(
+            path, recognizer, per_second=options.per_second or None, time_constant=options.smoothing
+        )
+        with TemporaryDirectory() as folder:
+            table = Path(folder) / "table.csv"
+            form = "{desc}: {n:.0f} of {total} s"
+            with tqdm(desc=name, unit="s", leave=False, bar_format=form, disable=None) as bar:
+                for seconds in analysis.run(table):
+                    bar.total = round(analysis.duration or seconds)
+                    bar.update(seconds - bar.n)
+            rows = list(_table_rows(path, table, recognizer.labels)) or [{"path": printable(str(path))}]
+    except RecognitionError as error:
+        return [_error_row(path, str(error))]
+    return rows + ([_error_row(path, analysis.problem)] if analysis.problem else [])
 
 
-def _video_rows(path: Path, table: Path, labels: Sequence[str]) -> Iterator[Row]:
+def _table_rows(path: Path, table: Path, labels: Sequence[str]) -> Iterator[Row]:
     """Turn the table of `VideoAnalysis.run` into rows, with the smoothed probabilities."""
     from .video_analysis import read_table
 

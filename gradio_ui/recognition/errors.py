@@ -36,5 +36,9 @@ class SaliencyError(RecognitionError):
     """A saliency map cannot be made: a model of another kind, an unknown label, or no such face."""
 
 
-class JournalError(RecognitionError):
-    """The command line cannot continue: its journal is another file, or cannot be read or written."""
+class StorageError(RecognitionError):
+    """An address cannot be read or written, or what lies there is not what was expected."""
+
+
+class WorkerError(RecognitionError):
+    """A worker of a corpus does not start, or nobody wants its work any more."""

@@ -16,7 +16,7 @@ from .doubt import UNCLEAR_BELOW, verdict
 BOX = ("left", "top", "right", "bottom")
 FACE_COLUMNS = ("face", *BOX, "confidence", "label", "probability", "unclear", "shown")
 # Columns that say where a face was seen; no label's column has one of these names either. table.js has the same.
-CONTEXT_COLUMNS = ("file", "path", "seconds", "width", "height", "error")
+CONTEXT_COLUMNS = ("file", "path", "seconds", "width", "height", "landmarks", "error")
 
 DIGITS = 4  # of a probability in tables, JSON and answers: a ten-thousandth, below what a model can tell
 

@@ -17,6 +17,7 @@ OPT_OUT = {
     "HF_HUB_DISABLE_TELEMETRY": "True",  # as Gradio writes it; huggingface_hub, transformers and gradio_client
     "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets and evaluate ask a host of Amazon's to count a download
     "GRADIO_ANALYTICS_ENABLED": "False",  # gradio asks for its newest version and reports each launch
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports each cluster that it starts
     "DO_NOT_TRACK": "1",  # the general form, for what a plug-in may bring along
 }
 # What those that are imported already have read from the variables: module, attribute, its value when switched off.

@@ -5,7 +5,7 @@ import { Shares } from "./timeline.js";
 // The columns of the labels and the cells of CSV files follow gradio_ui/recognition/tables.py.
 const TAKEN = [
   ...["face", "left", "top", "right", "bottom", "confidence", "label", "probability", "unclear", "shown"],
-  ...["file", "path", "seconds", "width", "height", "error"],
+  ...["file", "path", "seconds", "width", "height", "landmarks", "error"],
 ];
 
 function labelColumns(labels) {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.benchmarks import corpus
 from tests.benchmarks.record import RESULTS, ROOT, describe
 from training.files import write_text
 from training.reporting.readme import with_block
@@ -146,7 +147,7 @@ def over_time(results: dict[str, Any]) -> list[str]:
             f"| {clip['ms_per_frame_first_tenth']:.0f} and {clip['ms_per_frame_last_tenth']:.0f} ms "
             f"| {clip['megabytes_first_fifth']} and {clip['megabytes']} MB | {clip['machine']['busy_before']:.0%} |"
         )
-    return lines
+    return [*lines, *corpus.lines(results)]
 
 
 def main() -> None:

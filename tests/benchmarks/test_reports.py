@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.benchmarks import before, latency, peers, training_speed
+from tests.benchmarks import before, corpus, latency, peers, training_speed
 from tests.benchmarks.images import face_crops, group_frame, portrait_frame
 from tests.benchmarks.latency import Row
 from tests.benchmarks.readme import BEGIN, END, TABLES, render_speed, render_summary
@@ -193,3 +193,15 @@ def test_a_plot_of_each_growth(tmp_path: Path) -> None:
         plot(growth, steps, tmp_path / f"{name}.png")
         with Image.open(tmp_path / f"{name}.png") as drawn:
             assert drawn.size == (720, 600)
+
+
+def test_the_cost_of_a_corpus_is_worked_out() -> None:
+    speeds = {name: {"per_second": 50.0, "start_s": 1.0} for name in corpus.NAMES} | {
+        "ray_2": {"per_second": 80.0, "start_s": 9.0}
+    }
+    measured = {"machine": MACHINE, "pictures": 600, "speeds": speeds, "bytes_stored": 100, "bytes_read": 40_000}
+    table = "\n".join(corpus.lines({"corpus": measured}))
+    assert "| corpus on Ray, two nodes with a worker each | 80 | 9.0 s | 0.62 |" in table
+    assert "a core scores 80 / 2 = 40 pictures/s" in table
+    assert "| 10 million | 10,000,000 / 40 / 3600 = 69 | 1.1 hours | 0.40 TB | 1.0 GB |" in table
+    assert corpus.lines({}) == []

@@ -244,6 +244,7 @@ def test_the_library(start: Callable[..., Observed], portrait_file: Path) -> Non
         ("huggingface_hub", "constants.py", "HF_HUB_DISABLE_TELEMETRY"),
         ("datasets", "config.py", "HF_UPDATE_DOWNLOAD_COUNTS"),
         ("evaluate", "config.py", "HF_UPDATE_DOWNLOAD_COUNTS"),
+        ("ray", "_common/usage/usage_constants.py", "RAY_USAGE_STATS_ENABLED"),
     ],
 )
 def test_the_libraries_still_read_the_variables(library: str, file: str, variable: str) -> None:

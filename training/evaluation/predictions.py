@@ -5,6 +5,7 @@ Images go through the saved image processor and nothing else, so the pixels are 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from datasets import Dataset, DatasetDict
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, PreTrainedModel
@@ -50,7 +53,7 @@ def predict(
     mirror: bool = False,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Compute the logits of every image of a split.
+    """Compute the logits of every image of a split; processes that `accelerate launch` started share the batches.
 
     Args:
         model: a classifier, on the device to use; float32.
@@ -60,19 +63,31 @@ def predict(
         batch_size: images per forward pass.
 
     Returns:
-        (1, n, C) float64, or (2, n, C) with the mirrored images second.
+        (1, n, C) float64, or (2, n, C) with the mirrored images second; all of them in every process.
     """
+    processes, rank = launched_processes()
     model.eval()
     rows = split.select_columns("image")
     batches = []
     with torch.inference_mode():
-        steps = tqdm(range(0, len(split), batch_size), desc="classifying", unit="batch", leave=False, disable=None)
-        for start in steps:
+        starts = range(rank * batch_size, len(split), processes * batch_size)
+        for start in tqdm(starts, desc="classifying", unit="batch", leave=False, disable=None):
             images = [load_image(image) for image in rows[start : start + batch_size]["image"]]  # as `pipeline`
             pixels = image_processor(images, return_tensors="pt")["pixel_values"].to(model.device)
             views = [pixels, pixels.flip(-1)] if mirror else [pixels]
-            batches.append(torch.stack([model(pixel_values=view).logits.float() for view in views]).cpu())
-    return torch.cat(batches, dim=1).double().numpy()
+            logits = torch.stack([model(pixel_values=view).logits.float() for view in views])
+            batches.append((start, logits.cpu()))
+    if processes > 1:
+        batches = sorted(gather_object(batches), key=lambda batch: batch[0])
+    return torch.cat([logits for _, logits in batches], dim=1).double().numpy()
+
+
+def launched_processes() -> tuple[int, int]:
+    """Return how many processes `accelerate launch` or `torchrun` started, and which of them this is, from 0."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return 1, 0
+    state = PartialState()  # meets the others
+    return state.num_processes, state.process_index
 
 
 def shared_outputs(split: Dataset, labels: Sequence[str], head: str) -> list[int]:

@@ -112,14 +112,14 @@ def test_broken_off_it_goes_on_where_it_stopped(
     monkeypatch.setattr("gradio_ui.recognition.__main__.recognize_many", broken_off)
     assert run(folder, "--out", out, "--batch-size", 1) == 130
     assert seen == ["a.jpg", "b.PNG"] and not out.exists()
-    journal = tmp_path / ".out.csv.progress"
-    journal.write_text(journal.read_text() + '{"path": "cut o')  # as a kill in the middle of a line leaves it
+    progress = tmp_path / ".out.csv.progress"
+    (progress / ".part-000002-0.parquet.0").write_text("cut o")  # as a kill in the middle of a part leaves it
     shutil.copy(folder / "empty.png", folder / "b.PNG")  # changed in between: done again
     seen.append("interrupted")
     assert run(folder, "--out", out, "--batch-size", 1) == 0
     assert seen[3:] == ["b.PNG", "c.webp", "empty.png"]
     assert pd.read_csv(out)["label"].notna().tolist() == [True, False, True, False]
-    assert not journal.exists()
+    assert not progress.exists()
 
 
 def test_other_settings_start_afresh(folder: Path, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,32 +174,27 @@ def test_a_file_name_that_is_no_text_loses_nothing(folder: Path, run: Any, tmp_p
     assert r"bad\xff.jpg" in capsys.readouterr().err
 
 
-JOURNALS = [b"\x00\xff\x89PNG", b"not JSON\n", b"[]\n", b"[" * 100_000 + b"\n", None]
-
-
-@pytest.mark.parametrize("content", JOURNALS)
-def test_another_file_in_place_of_the_journal(content: bytes | None, folder: Path, run: Any, tmp_path: Path) -> None:
-    journal = tmp_path / ".out.csv.progress"
-    if content is None:
-        journal.mkdir()
-    else:
-        journal.write_bytes(content)
-    with pytest.raises(SystemExit, match=r"^error: .*out\.csv\.progress (is no journal|cannot be read)[^\n]*$"):
+def test_another_file_in_place_of_the_parts(folder: Path, run: Any, tmp_path: Path) -> None:
+    progress = tmp_path / ".out.csv.progress"
+    progress.write_bytes(b"something else")
+    with pytest.raises(SystemExit, match=r"^error: .*out\.csv\.progress is a file[^\n]*$"):
         run(folder, "--out", tmp_path / "out.csv")
-    assert content is None or journal.read_bytes() == content
+    assert progress.read_bytes() == b"something else"
 
 
-def test_a_broken_entry_of_the_journal(folder: Path, run: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    journal = tmp_path / ".out.csv.progress"
+def test_a_damaged_part_is_one_line(folder: Path, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = tmp_path / ".out.csv.progress"
     with monkeypatch.context() as patch:
         patch.setattr("gradio_ui.recognition.__main__.write_table", lambda *_: (_ for _ in ()).throw(OSError("full")))
         with pytest.raises(SystemExit):
             run(folder, "--out", tmp_path / "out.csv")
-    settings = journal.read_text().splitlines()[0]
-    for entry in ("{nothing", '{"state": []}', "3"):
-        journal.write_text(f"{settings}\n{entry}\n")
-        with pytest.raises(SystemExit, match="is no journal of this command"):
-            run(folder, "--out", tmp_path / "out.csv")
+    (part,) = progress.iterdir()
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(SystemExit, match=rf"^error: .*{part.name} cannot be read[^\n]*$"):
+        run(folder, "--out", tmp_path / "out.csv")
+    part.unlink()
+    assert run(folder, "--out", tmp_path / "out.csv") == 0
+    assert not progress.exists()
 
 
 @pytest.mark.parametrize("choice", ["haar", "gone.onnx"])
