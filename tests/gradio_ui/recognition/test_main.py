@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def test_broken_off_it_goes_on_where_it_stopped(
 ) -> None:
     out, seen = tmp_path / "out.csv", []
 
-    def broken_off(images: list[Path], *arguments: Any, **options: Any) -> Any:
+    def broken_off(images: Iterable[Path], *arguments: Any, **options: Any) -> Any:
+        images = list(images)
         for path, result in zip(images, recognize_many(images, *arguments, **options), strict=True):
             if len(seen) == 2:
                 raise KeyboardInterrupt
