@@ -7,6 +7,7 @@ Promise.all(modules).then(([{ mountWebcam }, { DeviceSource }]) => {
     device: new DeviceSource(() => new URL(`models/${props.models.indexOf(props.model)}/device.json`, base).href),
     server,
     model: () => props.model,
+    unclearBelow: props.unclear_below,
   });
   watch("model", tab.modelChanged);
 });

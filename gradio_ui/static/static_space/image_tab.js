@@ -1,6 +1,7 @@
 // The image tab: one or many images, dropped, pasted, chosen or taken, recognized on this device; nothing is uploaded.
 
 import { REASONS, openCamera, release } from "../camera.js";
+import { counted, labelName, shownName, t, translated } from "../i18n.js";
 import { readingOrder, verdict } from "../labels.js";
 import { UNCLEAR_BELOW } from "../on_device/doubt.js";
 import { imagesToCSV, save, saveBlob } from "../table.js";
@@ -26,7 +27,7 @@ export function mountImages(root, { colorsOf, device }) {
 
   async function add(files) {
     const images = [...files].filter(({ type }) => type.startsWith("image/"));
-    if (!images.length) return files.length && tell("Expected images, got other files. JPEG, PNG, WebP, GIF, BMP and AVIF are read.");
+    if (!images.length) return files.length && tell(t("space.other_files"));
     entries = images.map((blob) => ({ file: blob.name || "image.png", blob }));
     await run();
   }
@@ -36,13 +37,13 @@ export function mountImages(root, { colorsOf, device }) {
     for (const entry of entries) for (const key of ["size", "faces", "error"]) delete entry[key];
     show(null);
     try {
-      await device.load(({ loaded, total }) => job === mine && progress(`Loading the model: ${mb(loaded)} of ${mb(total)} MB, once`, loaded, total));
+      await device.load(({ loaded, total }) => job === mine && progress(t("cam.model", { loaded: mb(loaded), total: mb(total) }), loaded, total));
     } catch (error) {
-      if (job === mine) finish(error.message);
+      if (job === mine) finish(translated(error.message));
       return;
     }
     for (const [done, entry] of entries.entries()) {
-      progress(entries.length > 1 ? `${done} of ${entries.length} images` : "Looking for faces…", done, entries.length);
+      progress(entries.length > 1 ? `${done} / ${entries.length}` : t("space.looking"), done, entries.length);
       await recognize(entry);
       if (job !== mine) return;
       if (done === 0) show(entry);
@@ -70,10 +71,11 @@ export function mountImages(root, { colorsOf, device }) {
   function summary() {
     const count = entries.reduce((sum, { faces = [] }) => sum + faces.length, 0);
     const unread = entries.filter(({ error }) => error).length;
-    if (entries.length === 1 && unread) return `This image cannot be read. ${entries[0].error}`;
-    if (!count && entries.length === 1) return "No face found. Try an image where the face is larger, better lit or turned to the camera.";
-    const where = entries.length > 1 ? ` in ${entries.length} images` : "";
-    return `${count} ${count === 1 ? "face" : "faces"} found${where}${unread ? `; ${unread} cannot be read` : ""}`;
+    if (entries.length === 1 && unread) return `${t("image.unreadable")}. ${translated(entries[0].error)}`;
+    if (!count && entries.length === 1) return `${t("face.none")}. ${t("face.advice")}`;
+    if (entries.length === 1) return counted("face.found", count);
+    const found = t("batch.found", { faces: counted("face.count", count), pictures: counted("batch.count", entries.length) });
+    return `${found}${unread ? `. ${t("batch.unread", { count: unread })}` : ""}`;
   }
 
   function tell(text) {
@@ -104,7 +106,7 @@ export function mountImages(root, { colorsOf, device }) {
         button.setAttribute("aria-pressed", entry === shown);
         button.addEventListener("click", () => show(entry));
         row.children[1].textContent = entry.error ? "–" : entry.faces.length;
-        row.children[2].textContent = entry.error ?? (entry.faces.map(named).join(", ") || "no face");
+        row.children[2].textContent = entry.error ? translated(entry.error) : entry.faces.map(named).join(", ") || t("batch.no_face");
         return row;
       }),
     );
@@ -116,12 +118,12 @@ export function mountImages(root, { colorsOf, device }) {
     const faces = entry?.faces ?? [];
     find(".space-result").hidden = !entry || Boolean(entry.error);
     for (const button of root.querySelectorAll(".space-link")) button.setAttribute("aria-pressed", button.textContent === entry?.file);
-    if (!entry || entry.error) return entry?.error && tell(`${entry.file}: ${entry.error}`);
+    if (!entry || entry.error) return entry?.error && tell(`${entry.file}: ${translated(entry.error)}`);
     choose(0);
     find(".space-faces").hidden = faces.length < 2;
     find(".space-faces select").replaceChildren(...faces.map((face, i) => new Option(`${face.face} · ${named(face)}`, i)));
     find(".space-actions").hidden = !faces.length;
-    canvas.setAttribute("aria-label", faces.length ? `Faces marked: ${faces.map(named).join(", ")}` : "The image, without a face");
+    canvas.setAttribute("aria-label", faces.length ? t("face.marked", { faces: faces.map(named).join(", ") }) : t("space.no_face"));
     const bitmap = await createImageBitmap(entry.blob, { imageOrientation: "from-image" });
     if (shown === entry) draw(entry, bitmap);
     bitmap.close();
@@ -141,12 +143,12 @@ export function mountImages(root, { colorsOf, device }) {
   function choose(index) {
     const faces = shown.faces;
     const sorted = Object.entries(faces[index]?.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
-    find(".space-title").textContent = faces.length > 1 ? `Apparent expression of face ${index + 1}` : "Apparent expression";
+    find(".space-title").textContent = faces.length > 1 ? t("face.title_of", { number: index + 1 }) : t("face.title");
     find(".fer-bars").replaceChildren(
       ...sorted.map(([label, probability]) => {
         const row = document.createElement("li");
         row.innerHTML = '<span class="fer-name"></span><span class="fer-track" aria-hidden="true"><i></i></span><span class="fer-value"></span>';
-        row.firstChild.textContent = label;
+        row.firstChild.textContent = labelName(label);
         Object.assign(row.querySelector("i").style, { width: `${100 * probability}%`, background: colorsOf(label)[0] });
         row.lastChild.textContent = percent(probability);
         return row;
@@ -166,7 +168,7 @@ export function mountImages(root, { colorsOf, device }) {
       find(".space-camera").hidden = false;
       find("[data-do=shoot]").focus();
     } catch (error) {
-      tell(REASONS[error.name] ?? `The camera did not start (${error.message}).`);
+      tell(t(REASONS[error.name] ?? "error.camera_reason", { reason: error.message }));
     }
   }
   function shoot() {
@@ -189,7 +191,7 @@ export function mountImages(root, { colorsOf, device }) {
     close: stop,
     cancel: () => {
       entries = entries.filter(({ faces, error }) => faces || error);
-      finish(`Stopped. ${summary()}`);
+      finish(`${t("space.stopped")} ${summary()}`);
     },
     picture: () => save("expressions.png", canvas.toDataURL("image/png")),
     csv: () => csv([shown]),
@@ -217,5 +219,6 @@ export function mountImages(root, { colorsOf, device }) {
 }
 
 const percent = (probability) => `${(100 * probability).toFixed(1)}%`;
-const named = ({ label, probability, unclear, shown }) => (unclear ? `unclear: ${shown}` : `${label} ${Math.round(100 * probability)}%`);
+const named = (face) =>
+  face.unclear ? t("face.unclear_as", { shown: shownName(face) }) : `${labelName(face.label)} ${Math.round(100 * face.probability)}%`;
 const mb = (bytes) => (bytes / 1e6).toFixed(1);

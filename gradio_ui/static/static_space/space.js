@@ -1,9 +1,12 @@
 // The static page: tabs, and the service worker that keeps the page for use without a network.
 
+import { fillIn, t } from "../i18n.js";
 import { DeviceSource } from "../sources.js";
 import { mountWebcam } from "../webcam.js";
 import { mountImages } from "./image_tab.js";
 
+fillIn(document);
+document.title = t("page.title");
 const { colors, other } = JSON.parse(document.querySelector("#palette").textContent);
 const colorsOf = (label) => colors[label] ?? other;
 const device = new DeviceSource(() => new URL("device.json", document.baseURI).href);
