@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import gradio as gr
 
-from gradio_ui.language import t, text
+from gradio_ui.language import t
 from gradio_ui.views.html import message, progress_bar
 
 LINE = 8  # visitors who wait in a `Workplace`, each of whom takes one of Gradio's 40 threads; others wait in its queue
@@ -53,7 +53,7 @@ View = TypeVar("View", bound=WorkView)
 def busy(cleared: View, told: str) -> View:
     """Show that the work is under way: no results, only `told` and Cancel."""
     changed: View = cleared._replace(
-        notice=told, start=gr.Button(interactive=False), cancel=gr.Button(text("work.cancel"), interactive=True)
+        notice=told, start=gr.Button(interactive=False), cancel=gr.Button(t("work.cancel"), interactive=True)
     )
     return changed
 
@@ -61,7 +61,7 @@ def busy(cleared: View, told: str) -> View:
 def idle(view: View, told: str) -> View:
     """Show how the work has ended."""
     changed: View = view._replace(
-        notice=told, start=gr.Button(interactive=True), cancel=gr.Button(text("work.cancel"), interactive=False)
+        notice=told, start=gr.Button(interactive=True), cancel=gr.Button(t("work.cancel"), interactive=False)
     )
     return changed
 
@@ -142,7 +142,7 @@ class Workplace:
         """End the work of a session, if there is any; what is done so far is kept."""
         if (end := self._ends.get(str(request.session_hash))) is not None:
             end()
-            return gr.Button(text("work.cancelling"), interactive=False)
+            return gr.Button(t("work.cancelling"), interactive=False)
         return gr.Button(interactive=False)
 
 
