@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LOCALES = Path(__file__).resolve().parent / "static" / "locales"
 LANGUAGES = ("en", "de", "fr", "es", "pt", "ar", "hi", "ja", "zh")  # as in static/language.js
-_LATIN = ("en", "de", "fr", "es", "pt")  # whose signs are in the font that pictures are drawn with
+DRAWN = ("en", "de", "fr", "es", "pt", "ar")  # whose letters are in the fonts that pictures are drawn with
 _FILLED = re.compile(r'(<[^<>]*\sdata-i18n="([\w.]+)"[^<>]*>)[^<]*')
 _ATTRIBUTE = re.compile(r'data-i18n-([a-z]+(?:-[a-z]+)?)="([\w.]+)"')
 
@@ -87,7 +87,7 @@ def shown_name(face: Mapping[str, Any]) -> str:
 @contextmanager
 def drawn() -> Iterator[None]:
     """Name expressions in a language whose signs the font of pictures has: the visitor's, or English."""
-    with speaking(language() if language() in _LATIN else "en"):
+    with speaking(language() if language() in DRAWN else "en"):
         yield
 
 

@@ -166,21 +166,26 @@ def _patch(text: str, font: int, size: tuple[int, int], color: str) -> np.ndarra
     patch = Image.new("RGB", size, color)
     draw = ImageDraw.Draw(patch)
     draw.rectangle((0, 0, size[0] - 1, size[1] - 1), outline="#000000", width=max(1, font // 16))
-    draw.text((size[0] / 2, size[1] / 2), text, font=_font(font), fill=text_color(color), anchor="mm")
+    draw.text((size[0] / 2, size[1] / 2), text, font=_font(font, text.isascii()), fill=text_color(color), anchor="mm")
     return np.asarray(patch)
 
 
 @lru_cache(maxsize=1024)
 def _em_width(text: str) -> float:
     """Measure a text in units of the font's size."""
-    return float(_font(100).getlength(text)) / 100
+    return float(_font(100, text.isascii()).getlength(text)) / 100
 
 
 @lru_cache(maxsize=32)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size: int, ascii_only: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Load Pillow's own font, or DejaVu Sans of matplotlib, which has more letters."""
     from PIL import ImageFont
 
-    return ImageFont.load_default(size=size)
+    if ascii_only:
+        return ImageFont.load_default(size=size)
+    import matplotlib
+
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def _rgb(color: str) -> list[int]:
