@@ -118,6 +118,27 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
         SystemExit: After --help, or on an unknown flag.
     """
     default = Settings()
+    values = vars(_parser(environ, default).parse_args(argv))
+    models = values.pop("model") or [environ.get("FER_MODEL") or ",".join(default.models)]
+    values["models"] = tuple(name.strip() for name in ",".join(models).split(","))
+    if values["on_device"] not in ("yes", "no"):  # argparse checks flags only
+        raise SettingsError(f"on_device: expected yes or no, got {values['on_device']!r}")
+    values["on_device"] = values["on_device"] == "yes"
+    for name, kind, expected in (
+        ("port", int, "a number from 1 to 65535"),
+        ("max_video_minutes", float, "a number above 0"),
+        ("unclear_below", float, "a probability from 0 to 1"),
+        ("drain_seconds", float, "a number from 0"),
+        ("metrics", _switch, "1 or 0"),
+    ):
+        try:
+            values[name] = kind(values[name])
+        except ValueError:
+            raise SettingsError(f"{name}: expected {expected}, got {values[name]!r}") from None
+    return Settings(**values)
+
+
+def _parser(environ: Mapping[str, str], default: Settings) -> argparse.ArgumentParser:
     host = "0.0.0.0" if "SPACE_ID" in environ else default.host  # noqa: S104 - a Space is reached from outside
     port = environ.get("GRADIO_SERVER_PORT") or environ.get("PORT") or str(default.port)
     parser = argparse.ArgumentParser(
@@ -143,6 +164,12 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
         help="address to listen on; 0.0.0.0 lets other machines in [GRADIO_SERVER_NAME; default: %(default)s]",
     )
     add("--port", default=port, help="port to listen on [GRADIO_SERVER_PORT or PORT; default: %(default)s]")
+    _add_limits(parser, environ, default)
+    return parser
+
+
+def _add_limits(parser: argparse.ArgumentParser, environ: Mapping[str, str], default: Settings) -> None:
+    add = parser.add_argument
     add(
         "--max-file-size",
         default=environ.get("FER_MAX_FILE_SIZE") or default.max_file_size,
@@ -188,24 +215,6 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
         default=environ.get("FER_METRICS") or default.metrics,
         help="serve metrics for Prometheus at /metrics, to all who reach the port [FER_METRICS=1; default: off]",
     )
-    values = vars(parser.parse_args(argv))
-    models = values.pop("model") or [environ.get("FER_MODEL") or ",".join(default.models)]
-    values["models"] = tuple(name.strip() for name in ",".join(models).split(","))
-    if values["on_device"] not in ("yes", "no"):  # argparse checks flags only
-        raise SettingsError(f"on_device: expected yes or no, got {values['on_device']!r}")
-    values["on_device"] = values["on_device"] == "yes"
-    for name, kind, expected in (
-        ("port", int, "a number from 1 to 65535"),
-        ("max_video_minutes", float, "a number above 0"),
-        ("unclear_below", float, "a probability from 0 to 1"),
-        ("drain_seconds", float, "a number from 0"),
-        ("metrics", _switch, "1 or 0"),
-    ):
-        try:
-            values[name] = kind(values[name])
-        except ValueError:
-            raise SettingsError(f"{name}: expected {expected}, got {values[name]!r}") from None
-    return Settings(**values)
 
 
 def _switch(value: str | bool) -> bool:

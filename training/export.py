@@ -34,7 +34,7 @@ from training.errors import ExportError, command
 from training.evaluation.predictions import references
 from training.files import staged_folder
 from training.network.onnx_files import OPSET, export_onnx, quantize
-from training.package import write_checksums
+from training.reporting.package_layout import write_checksums
 from training.reporting.report import REPORT_FILE, OnnxVariant, Report
 
 QUANTIZED_FILE = "onnx/model_quantized.onnx"

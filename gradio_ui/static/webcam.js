@@ -261,7 +261,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
   view.watchAge(() => session);
   showMirror();
   setState("idle");
-  sources.check().then(() => session || setState("idle"));
+  sources.check().then(() => root.dataset.state === "idle" && setState("idle")); // an error is not written over
   const modelChanged = async () => {
     const running = session;
     await sources.check();

@@ -1,7 +1,7 @@
 // Body of the function that gr.HTML runs when the webcam tab is shown: (element, trigger, props, server, upload, watch).
 const base = new URL("device/", `${(window.gradio_config?.root ?? document.baseURI.split(/[?#]/)[0]).replace(/\/$/, "")}/`);
 const modules = ["webcam.js", "sources.js"].map((name) => import(new URL(`page/${name}`, base)));
-Promise.all(modules).then(([{ mountWebcam }, { DeviceSource }]) => {
+const mount = ([{ mountWebcam }, { DeviceSource }]) => {
   const tab = mountWebcam(element, {
     colorsOf: (label) => props.colors[label] ?? props.other_color,
     device: new DeviceSource(() => new URL(`models/${props.models.indexOf(props.model)}/device.json`, base).href),
@@ -10,4 +10,7 @@ Promise.all(modules).then(([{ mountWebcam }, { DeviceSource }]) => {
     unclearBelow: props.unclear_below,
   });
   watch("model", tab.modelChanged);
+};
+Promise.all(modules).then(mount, () => {
+  element.querySelector(".fer-cover-text").textContent = "The webcam's program cannot be reached. Reload the page.";
 });

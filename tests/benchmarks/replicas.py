@@ -178,6 +178,7 @@ async def watch(group: Cluster, viewers: int, every: float, seconds: float) -> W
         await jar.get("/health")  # any page that is no call comes with the cookie
     start = time.monotonic()
     await asyncio.gather(kill(), *(stay(number) for number in range(viewers)))
+    await asyncio.gather(*(jar.get("/health") for jar in jars))  # a call sent again brings no new cookie
     waits.homes.append(Counter(jar.cookies.get("replica") for jar in jars))
     for jar in jars:
         await jar.aclose()

@@ -144,4 +144,5 @@ def test_a_plot_of_each_growth(tmp_path: Path) -> None:
     steps = [{"work": 2.0**n, "time": 3.0 * n + 1, "megabytes": 100 + n} for n in range(4)]
     for name, growth in GROWTHS.items():
         plot(growth, steps, tmp_path / f"{name}.png")
-        assert Image.open(tmp_path / f"{name}.png").size == (720, 600)
+        with Image.open(tmp_path / f"{name}.png") as drawn:
+            assert drawn.size == (720, 600)

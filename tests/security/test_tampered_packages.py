@@ -15,7 +15,7 @@ from training.errors import PublishError
 from training.hub import package_check
 from training.hub.file_check import check_file
 from training.hub.package_check import check_files, check_onnx_answers, check_package
-from training.package import write_checksums
+from training.reporting.package_layout import write_checksums
 
 FIGURE = "figures/training_curves"
 PICKLED = pickle.dumps({"weights": [1.0]}, protocol=4)

@@ -27,6 +27,7 @@ def execute(root: Path, name: str, tree: Path) -> str:
     notebook = read(root, name)
     NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": tree}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert not [output for output in outputs if "Warning" in output.get("text", "")]
     return "\n".join(
         output.get("text", "") or output.get("data", {}).get("text/plain", "")
         for output in outputs

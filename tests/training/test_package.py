@@ -20,8 +20,9 @@ from training.errors import PackageError
 from training.evaluate import EvaluateArguments, evaluate
 from training.evaluate import main as evaluate_main
 from training.learning.arguments import parse_arguments
-from training.package import PackageArguments, check, crop_margins, main, package
+from training.package import PackageArguments, crop_margins, main, package
 from training.publish_dataset import dataset_files
+from training.reporting.package_layout import check_loads
 from training.reporting.provenance import cpu_seconds_of
 from training.reporting.report import Report
 
@@ -246,7 +247,7 @@ def test_failing_check_leaves_the_old_package(packaged, run, tiny_csv, monkeypat
         raise PackageError("not as promised")
 
     before = snapshot(packaged)
-    monkeypatch.setattr(module, "check", fail)
+    monkeypatch.setattr(module, "check_loads", fail)
     with pytest.raises(SystemExit, match="error: not as promised"):
         main([str(run), str(packaged), "--dataset", str(tiny_csv)])
     assert snapshot(packaged) == before
@@ -310,7 +311,7 @@ def test_nothing_stays_of_a_killed_process(run, tiny_csv, tmp_path, root, undraw
 
 def test_check_notices_wrong_labels(packaged):
     with pytest.raises(PackageError, match="expected probabilities of angry, happy for L"):
-        check(packaged, ["angry", "happy"])
+        check_loads(packaged, ["angry", "happy"])
 
 
 def test_unfinished_run_is_refused(run, tiny_csv, tmp_path):

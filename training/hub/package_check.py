@@ -27,7 +27,7 @@ from training.export import QUANTIZED_FILE
 from training.files import sha256_of
 from training.hub.file_check import check_file
 from training.hub.sync import Files
-from training.package import EXAMPLE, REQUIRED, belongs, check, write_checksums
+from training.reporting.package_layout import EXAMPLE, REQUIRED, belongs, check_loads, write_checksums
 from training.reporting.report import REPORT_FILE, Report
 
 GENERATED = 32  # images that the ONNX files and the weights are compared on, beside the card's example
@@ -74,7 +74,7 @@ def check_package(folder: Path) -> list[str]:
         labels = list(Classifier.from_pretrained(folder, device="cpu", backend="torch").labels)
         if len(set(map(label_key, labels))) < len(labels):
             problems.append(f"config.json: expected each class once, in one spelling, got {labels}")
-        check(folder, labels)
+        check_loads(folder, labels)
         problems += check_onnx_answers(folder)
     except (ModelError, PackageError, OSError, ValueError) as error:
         problems.append(f"pipeline: {error}")

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from training.errors import RecipeError
-from training.network.surgery import expand_stem_to_rgb, select_head
+from training.network.surgery import expand_stem_to_rgb, keep_blocks, select_head
 from training.network.weights import load_weights
 
 FINE_TUNED = ("vit", "deit", "swin", "convnext", "convnextv2", "regnet", "resnet")  # by model_type
@@ -67,6 +67,10 @@ class ModelArguments:
     patch_size: int = field(default=3, metadata={"help": "Stride of a new ConvNeXt's stem; a RegNet's is 2."})
     hidden_sizes: list[int] = field(default_factory=lambda: [64, 128, 256], metadata={"help": "Width of each stage."})
     depths: list[int] = field(default_factory=lambda: [2, 2, 6], metadata={"help": "Blocks of each stage."})
+    keep_blocks: list[int] | None = field(
+        default=None,
+        metadata={"help": "Of a ConvNeXt checkpoint, leave out all but the first blocks of each stage: 1 2 4."},
+    )
     layer_scale_init_value: float = field(
         default=1.0, metadata={"help": "The library's 1e-6 leaves the blocks idle in a short run from scratch."}
     )
@@ -104,6 +108,7 @@ def build_model(
     Raises:
         OSError: the checkpoint is not found or cannot be read.
         RecipeError: the checkpoint is of another kind of network, or has more than one classifier.
+        SurgeryError: it has not the blocks of `keep_blocks`.
         WeightsError: it lacks weights other than the classifier's.
     """
     id2label = dict(enumerate(names))
@@ -132,6 +137,8 @@ def build_model(
     model = load_weights(args.model_name_or_path, new_classifier=True, revision=args.model_revision, config=config)
     if not hasattr(model, "classifier"):  # a distilled DeiT's image and distillation tokens have one each
         raise RecipeError(f"{args.model_name_or_path}: expected one classifier, got a {type(model).__name__}")
+    if args.keep_blocks:
+        model = keep_blocks(model, args.keep_blocks)
     if config.model_type in ("regnet", "resnet"):
         # a fifth faster in training than contiguous channels
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,6 +40,32 @@ def expand_stem_to_rgb(model: PreTrainedModel) -> PreTrainedModel:
         if getattr(module, "num_channels", None) == 1:  # the embeddings check their input against it
             module.num_channels = len(LUMA)  # type: ignore[assignment]
     model.config.num_channels = len(LUMA)
+    return model
+
+
+def keep_blocks(model: PreTrainedModel, depths: Sequence[int]) -> PreTrainedModel:
+    """Leave out all but the first blocks of each stage of a ConvNeXt, in place: a faster network to train on.
+
+    Args:
+        model: a transformers ConvNeXt, V1 or V2, with `config.depths`.
+        depths: number of blocks that each stage keeps.
+
+    Returns:
+        The same model, with `config.depths` as given.
+
+    Raises:
+        SurgeryError: the model is none, or its stages are other in number or have fewer blocks.
+    """
+    stages = getattr(getattr(model.base_model, "encoder", None), "stages", ())
+    blocks = [len(stage.layers) if isinstance(stage.layers, torch.nn.ModuleList) else 0 for stage in stages]
+    if len(blocks) != len(depths) or not all(1 <= kept <= have for kept, have in zip(depths, blocks, strict=True)):
+        raise SurgeryError(
+            f"expected a ConvNeXt whose stages have at least {list(depths)} blocks, "
+            f"got {blocks if any(blocks) else type(model).__name__}"
+        )
+    for stage, kept in zip(stages, depths, strict=True):
+        stage.layers = stage.layers[:kept]
+    model.config.depths = list(depths)
     return model
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from gradio_ui.recognition.palette import COLORS, OTHER_COLOR
+from gradio_ui.recognition.palette import colors_of
 from training.evaluation import metrics
 from training.evaluation.metrics import ECE_BINS, checked, expected_calibration_error, roc_auc
 from training.evaluation.results import Robustness
@@ -285,14 +285,14 @@ def _class_lines(
     """Draw a line for each class and average, with a legend in the order of their areas."""
     from matplotlib.patheffects import Normal, Stroke
 
+    colors = colors_of(list(areas))
     for label in sorted(lines, key=lambda label: -(areas[label] or 0)):
-        color = COLORS.get(label, OTHER_COLOR)
         edge = [Stroke(linewidth=3, foreground=INK), Normal()] if label == "contempt" else None  # yellow on white
-        axes.plot(x, lines[label], color=color, label=f"{label}  {areas[label]:.3f}", path_effects=edge)
+        axes.plot(x, lines[label], color=colors[label], label=f"{label}  {areas[label]:.3f}", path_effects=edge)
     for (name, (line, area)), style in zip(averages.items(), ("-", "--"), strict=True):
         axes.plot(x, line, style, color="black", linewidth=1.4, label=f"{name} average  {area:.3f}")
     for label in areas.keys() - lines.keys():
-        axes.plot([], [], color=COLORS.get(label, OTHER_COLOR), label=f"{label}  undefined")
+        axes.plot([], [], color=colors[label], label=f"{label}  undefined")
     axes.legend(loc="center left", bbox_to_anchor=(1.03, 0.5), title=legend, alignment="left")
 
 

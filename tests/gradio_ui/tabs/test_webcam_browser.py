@@ -85,6 +85,26 @@ def test_results_come_and_stop_releases_the_camera(page: Any, url: str) -> None:
     page.locator("#webcam .fer-bars li").first.wait_for()
 
 
+def test_start_waits_for_the_script(page: Any, url: str) -> None:
+    """On a slow network the button is there long before what it starts; no click may be lost."""
+    held: list[Any] = []
+    page.route("**/page/webcam.js", lambda route: held.append(route))
+    open_webcam(page, url)
+    page.wait_for_function("document.querySelector('#webcam .fer-cover-text')?.textContent === 'Loading'")
+    start = page.get_by_role("button", name="Start camera")
+    assert start.is_disabled()
+    held.pop().continue_()
+    start.click()  # waits until it can be clicked
+    page.locator("#webcam .fer-bars li").first.wait_for()
+
+
+def test_a_script_out_of_reach_is_told(page: Any, url: str) -> None:
+    page.route("**/page/webcam.js", lambda route: route.abort())
+    open_webcam(page, url)
+    page.get_by_text("cannot be reached. Reload the page.").wait_for()
+    assert page.get_by_role("button", name="Start camera").is_disabled()
+
+
 def test_the_browser_alone_draws_and_saves_a_session(page: Any, url: str) -> None:
     start_webcam(page, url)
     page.locator(SUMMARY).filter(has_text=re.compile(r"mostly (happy|sad): .*(happy|sad) \d+%.* of ")).wait_for()
@@ -349,3 +369,18 @@ def test_a_camera_that_does_not_start_is_told(page: Any, url: str) -> None:
         page.get_by_role("button", name="Start camera").click()
         page.get_by_text(told).wait_for()
     assert page.get_by_role("button", name="Start camera").is_enabled()
+
+
+def test_a_late_look_at_the_device_hides_no_error(page: Any, url: str) -> None:
+    held: list[Any] = []
+    page.route("**/device.json", lambda route: held.append(route))
+    open_webcam(page, url)
+    page.evaluate(
+        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError') }; 0"
+    )
+    page.get_by_role("button", name="Start camera").click()
+    page.get_by_text("No camera was found").wait_for()
+    with page.expect_response("**/device.json"):
+        held.pop().continue_()
+    page.wait_for_timeout(200)
+    assert page.get_by_text("No camera was found").is_visible()

@@ -15,8 +15,8 @@ from tests.support.hub_server import Fault, HubServer
 from training.errors import PublishError
 from training.hub.package_check import check_package, package_files
 from training.hub.sync import code_version, push
-from training.package import write_checksums
 from training.publish import main
+from training.reporting.package_layout import write_checksums
 
 REPO = "tester/faces"
 

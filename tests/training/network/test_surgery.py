@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from gradio_ui.recognition.backends import LUMA
 from tests.support.tiny_run import NAMES
 from training.errors import SurgeryError
 from training.evaluation.calibration import Scaling
-from training.network.surgery import expand_stem_to_rgb, fold_scaling, select_head
+from training.network.surgery import expand_stem_to_rgb, fold_scaling, keep_blocks, select_head
 
 
 def tiny(kind: str, channels: int = 1):
@@ -79,3 +81,30 @@ def test_scaling_is_folded_in_and_recorded(tmp_path):
         fold_scaling(saved, scaling)
     with pytest.raises(SurgeryError, match="expected temperatures above 0"):
         fold_scaling(select_head(tiny("convnext"), "fer2013"), Scaling(np.zeros(7), np.zeros(7)))
+
+
+def test_kept_blocks_are_the_first(tmp_path):
+    torch.manual_seed(0)
+    config = ConvNextConfig(num_stages=2, hidden_sizes=[8, 16], depths=[2, 3], layer_scale_init_value=1.0)
+    model = ConvNextForImageClassification(config).eval()
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        for stage, first in ((0, 1), (1, 2)):  # a block whose scale is zero does nothing
+            for block in model.convnext.encoder.stages[stage].layers[first:]:
+                block.layer_scale_parameter.zero_()
+        expected = model(pixels).logits
+        keep_blocks(model, [1, 2]).save_pretrained(tmp_path)
+        saved = AutoModelForImageClassification.from_pretrained(tmp_path)
+        torch.testing.assert_close(saved(pixels).logits, expected)
+    assert saved.config.depths == [1, 2]
+
+
+@pytest.mark.parametrize("depths", [[2, 1], [1], [0, 1]])
+def test_blocks_that_are_not_there(depths):
+    with pytest.raises(SurgeryError, match=re.escape(f"at least {depths} blocks, got [1, 1]")):
+        keep_blocks(tiny("convnext"), depths)
+
+
+def test_blocks_of_another_network():
+    with pytest.raises(SurgeryError, match="got ViTForImageClassification"):
+        keep_blocks(tiny("vit"), [1])
