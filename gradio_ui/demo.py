@@ -56,6 +56,7 @@ class ChoiceView(NamedTuple):
     notice: Any = gr.skip()
     model: Any = gr.skip()
     webcam: Any = gr.skip()
+    on_device: Any = gr.skip()
 
 
 def build_demo(models: Models, settings: Settings) -> gr.Blocks:
@@ -78,7 +79,7 @@ def build_demo(models: Models, settings: Settings) -> gr.Blocks:
         notice = gr.HTML(text("model.notice"), apply_default_css=False, elem_id="model-notice")
         with gr.Tabs(overflow_behavior="wrap"):  # on a phone the menu would hide most of them
             with gr.Tab(text("tab.image"), id="image", elem_id="tab-image"):
-                image_tab(models, model, settings)
+                on_device = image_tab(models, model, settings)
             with gr.Tab(text("tab.batch"), id="batch", elem_id="tab-batch"):
                 batch_tab(models, model, settings)
             with gr.Tab(text("tab.webcam"), id="webcam", elem_id="tab-webcam"):
@@ -89,9 +90,9 @@ def build_demo(models: Models, settings: Settings) -> gr.Blocks:
                 about_tab(models, model)
 
         choice.input(
-            Chooser(models, webcam.props).choose,
+            Chooser(models, webcam.props, on_device.props).choose,
             [choice, model],
-            list(ChoiceView(choice, notice, model, webcam)),
+            list(ChoiceView(choice, notice, model, webcam, on_device)),
             js=CONFIRM,
             show_progress="hidden",
             trigger_mode="once",
@@ -107,12 +108,12 @@ class Chooser:
 
     Args:
         models: What a visitor may choose from.
-        webcam: Props of the webcam tab's component.
+        webcam, on_device: Props of the components whose scripts have to know the model.
     """
 
-    def __init__(self, models: Models, webcam: dict[str, Any]) -> None:
+    def __init__(self, models: Models, webcam: dict[str, Any], on_device: dict[str, Any]) -> None:
         self._models = models
-        self._webcam = webcam
+        self._scripted = webcam, on_device
 
     def choose(self, wanted: str | None, served: str) -> Iterator[ChoiceView]:
         """Load a model and switch the session to it; where it cannot be served, say why and keep the other."""
@@ -138,8 +139,8 @@ class Chooser:
             yield ChoiceView(gr.Dropdown(value=served, interactive=True), refused)
         else:
             # All props, as Gradio would drop the others where the tab was never opened.
-            webcam = gr.HTML(**(self._webcam | {"model": wanted}))
-            yield ChoiceView(gr.Dropdown(interactive=True), notice, wanted, webcam)
+            webcam, on_device = (gr.HTML(**(props | {"model": wanted})) for props in self._scripted)
+            yield ChoiceView(gr.Dropdown(interactive=True), notice, wanted, webcam, on_device)
 
 
 def model_notice(models: Models, name: str) -> str:
@@ -182,6 +183,7 @@ def texts_in(language: str, models: Models, settings: Settings) -> dict[str, str
         first = {
             "page.html": page("page.html").replace("{purpose}", escape(purpose())),
             "webcam.html": page("webcam.html"),
+            "image.device": page("image_place.html").replace("{images}", page("device_images.html")),
             "model.notice": model_notice(models, models.default),
             "about.facts": about.texts(models, models.default)[0],
         }

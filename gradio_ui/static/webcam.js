@@ -21,21 +21,21 @@ const IN_FLIGHT = 2; // frames: one is on its way while the recognizer works on 
  * Bring the tab to life.
  * @param {HTMLElement} element holds webcam.html
  * @param {object} options
- * @param {(label: string) => [string, string]} options.colorsOf colors of a label's bar and of the text on it
+ * @param {import("./palette.js").Palette} options.palette
  * @param {import("./sources.js").DeviceSource} options.device
  * @param {object} [options.server] the functions of the server, if there is one
  * @param {() => string} [options.model] name of the model in use on the server
  * @param {number} [options.unclearBelow] probability below which a label is unclear, until a visitor says otherwise
  * @returns {{modelChanged: () => void, stop: () => void}} to be called after the model has changed, and when the tab is left
  */
-export function mountWebcam(element, { colorsOf, device, server, model = () => "", unclearBelow = UNCLEAR_BELOW }) {
+export function mountWebcam(element, { palette, device, server, model = () => "", unclearBelow = UNCLEAR_BELOW }) {
   const root = element.querySelector(".fer-cam");
   const find = (selector) => root.querySelector(selector);
   const video = find("video"), mirror = find("[data-pick=mirror]"), blur = find("[data-pick=blur]"), hint = find("[data-read=hint]");
   const cameras = find("[data-pick=camera]"), resolution = find("[data-pick=height]");
   const smoothing = find("[data-pick=smoothing]"), threshold = find("[data-pick=threshold]");
-  view.showIn(root, colorsOf);
-  const [fillOf, inkOf] = [0, 1].map((i) => (label) => colorsOf(label)[i]);
+  view.showIn(root, palette.of);
+  const [fillOf, inkOf] = [0, 1].map((i) => (label) => palette.of(label)[i]);
   const timeline = new Timeline(find(".fer-lanes"), find("[data-read=session]"), fillOf, inkOf);
   const recorders = { device: new CanvasRecorder(video, view.compose, showRecording) };
   if (server) recorders.server = new ServerRecorder(server, showRecording);
@@ -136,6 +136,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
     mine.work = answer.work;
     if (taken < mine.drawn) return;
     mine.drawn = taken;
+    palette.labels = answer.labels;
     for (const face of answer.faces) Object.assign(face, verdict(face.label, face.probabilities, unclear));
     view.show({ list: answer.faces, width: answer.width, height: answer.height });
     const delay = performance.now() - taken;

@@ -21,6 +21,7 @@ from gradio_ui.settings import Settings
 from gradio_ui.views import html as charts
 from gradio_ui.views.blur import blur_faces
 from gradio_ui.views.comparison import comparison, face_bars, has_face
+from gradio_ui.views.device import device_props
 from gradio_ui.views.examples import example_images
 from gradio_ui.views.face_choice import SKIP, FaceView, connect_faces
 from gradio_ui.views.face_labels import annotate
@@ -187,15 +188,26 @@ class ImageHandlers:
         return frame, recognizer(frame, whole_image=whole)
 
 
-def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
+def image_tab(models: Models, model: gr.State, settings: Settings) -> gr.HTML:
     """Add the tab's components and events to the surrounding Blocks.
 
     Args:
         models: Score the picture and explain a score.
         model: Name of the one that this session uses.
         settings: Its limits are shown on the page.
+
+    Returns:
+        The component that recognizes pictures on the visitor's device. Its prop `model` is the name of the model that
+        its session uses.
     """
     handlers = ImageHandlers(models, settings)
+    on_device = HTML(
+        text("image.device"),
+        js_on_load=script("device_images_on_load.js"),
+        elem_id="image-device",
+        visible=settings.on_device,
+        **device_props(models, settings.unclear_below),
+    )
     with gr.Row(equal_height=False, elem_id="image-tab"):
         with gr.Column(elem_id="image-input"):
             image, whole, threshold, examples = image_inputs(settings.unclear_below)
@@ -231,6 +243,7 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
     marks, inputs = [annotated, view.table], [image, whole, model]
     connect_faces(faces, marks, view.result, inputs, handlers.explain, handlers.compare)
     recognize_endpoint(handlers, models.default)
+    return on_device
 
 
 def face_view(models: Models) -> FaceView:

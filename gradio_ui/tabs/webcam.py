@@ -21,11 +21,11 @@ from gradio.context import Context
 from gradio_ui.language import preferred, speaking, text
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
-from gradio_ui.recognition.palette import COLORS, OTHER_COLOR, text_color
 from gradio_ui.recognition.video_analysis import Draw
 from gradio_ui.server.metrics import FRAME, Metrics
 from gradio_ui.server.sessions import RequestError, parse_session
 from gradio_ui.views.face_labels import face_drawer
+from gradio_ui.views.device import device_props
 from gradio_ui.views.static import script
 from gradio_ui.webcam.frames import LiveFrame, PartRequest
 from gradio_ui.webcam.recording import BusyError, Recordings
@@ -138,11 +138,7 @@ def webcam_tab(models: Models, metrics: Metrics, unclear_below: float) -> gr.HTM
         server_functions=[recognize_frame, take_recording],
         apply_default_css=False,
         elem_id="webcam",
-        colors={label: [color, text_color(color)] for label, color in COLORS.items()},
-        other_color=[OTHER_COLOR, text_color(OTHER_COLOR)],
-        model=models.default,
-        unclear_below=unclear_below,
-        models=list(models.names),  # their places are those of `DeviceFiles`
+        **device_props(models, unclear_below),
     )
     if Context.root_block is not None:
         Context.root_block.unload(forget)

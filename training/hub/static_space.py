@@ -130,7 +130,12 @@ def static_files(root: Path, model: StaticModel, runtime: Path | None = None) ->
         for path in sorted(static.rglob("*"))
         if path.suffix in (".js", ".css", ".json")
     }
-    for name in ("picture.js", "webcam_on_load.js", "static_space/service-worker.js"):  # of the server's page; below
+    for name in (
+        "picture.js",
+        "webcam_on_load.js",
+        "device_images_on_load.js",
+        "static_space/service-worker.js",
+    ):  # of the server's page; below
         del files[name]
     template = static / "static_space"
     for path in sorted(template.glob("icon*")):
@@ -184,6 +189,7 @@ def _page(static: Path, model: StaticModel, runtime: Path | None) -> str:
         "hosts": " ".join(hosts),
         "palette": json.dumps(palette),
         "webcam": (static / "webcam.html").read_text(encoding="utf-8"),
+        "images": (static / "device_images.html").read_text(encoding="utf-8"),
         "about": _about(model),
         "limits": (static / "limits.html").read_text(encoding="utf-8"),
     }

@@ -1,11 +1,13 @@
-// The image tab: one or many images, dropped, pasted, chosen or taken, recognized on this device; nothing is uploaded.
+// One or many images, dropped, pasted, chosen or taken, recognized on this device; nothing is uploaded. It is the image
+// tab of the static page, and a choice in that of the server's.
 
-import { REASONS, openCamera, release } from "../camera.js";
-import { counted, labelName, shownName, t, translated } from "../i18n.js";
-import { readingOrder, verdict } from "../labels.js";
-import { UNCLEAR_BELOW } from "../on_device/doubt.js";
-import { imagesToCSV, save, saveBlob } from "../table.js";
-import { paintStill } from "../view.js";
+import { REASONS, openCamera, release } from "./camera.js";
+import { counted, labelName, shownName, t, translated } from "./i18n.js";
+import { readingOrder, verdict } from "./labels.js";
+import { UNCLEAR_BELOW } from "./on_device/doubt.js";
+import { Palette } from "./palette.js";
+import { imagesToCSV, save, saveBlob } from "./table.js";
+import { paintStill } from "./view.js";
 
 const LONG_SIDE = 1600; // pixels of the image that is shown; a small one is enlarged
 const SMALLEST = 480;
@@ -15,12 +17,12 @@ const SMALLEST = 480;
  * @param {HTMLElement} root
  * @param {object} options
  * @param {(label: string) => [string, string]} options.colorsOf colors of a label's bar and of the text on it
- * @param {import("../sources.js").DeviceSource} options.device
+ * @param {import("./sources.js").DeviceSource} options.device
  * @returns {{stop: () => void}} to be called when the tab is left
  */
 export function mountImages(root, { colorsOf, device }) {
   const find = (selector) => root.querySelector(selector);
-  const whole = find("[data-pick=whole]"), video = find("video"), canvas = find(".space-result canvas");
+  const whole = find("[data-pick=whole]"), video = find("video"), canvas = find(".fer-still-result canvas");
   let entries = []; // { file, blob, size, faces } or { file, blob, error }
   let shown = null;
   let job = null; // the work in progress; another one takes its place
@@ -42,6 +44,7 @@ export function mountImages(root, { colorsOf, device }) {
       if (job === mine) finish(translated(error.message));
       return;
     }
+    palette.labels = device.labels;
     for (const [done, entry] of entries.entries()) {
       progress(entries.length > 1 ? `${done} / ${entries.length}` : t("space.looking"), done, entries.length);
       await recognize(entry);
@@ -61,7 +64,7 @@ export function mountImages(root, { colorsOf, device }) {
         face: i + 1,
         box: box.map((value) => Number(value.toFixed(1))),
         ...{ confidence, label, probability: probabilities[label], probabilities },
-        ...verdict(label, probabilities, UNCLEAR_BELOW),
+        ...verdict(label, probabilities, unclearBelow),
       }));
     } catch (error) {
       entry.error = error.message;
@@ -79,7 +82,7 @@ export function mountImages(root, { colorsOf, device }) {
   }
 
   function tell(text) {
-    find(".space-notice").textContent = text;
+    find(".fer-still-notice").textContent = text;
   }
   function progress(text, value, max) {
     tell(text);
@@ -95,12 +98,12 @@ export function mountImages(root, { colorsOf, device }) {
 
   // The images of a batch, a row each.
   function list() {
-    find(".space-batch").hidden = entries.length < 2;
+    find(".fer-still-batch").hidden = entries.length < 2;
     const rows = entries.length < 2 ? [] : entries.filter(({ faces, error }) => faces || error);
-    find(".space-batch tbody").replaceChildren(
+    find(".fer-still-batch tbody").replaceChildren(
       ...rows.map((entry) => {
         const row = document.createElement("tr");
-        row.innerHTML = '<th scope="row"><button type="button" class="space-link"></button></th><td></td><td></td>';
+        row.innerHTML = '<th scope="row"><button type="button" class="fer-still-link"></button></th><td></td><td></td>';
         const button = row.querySelector("button");
         button.textContent = entry.file;
         button.setAttribute("aria-pressed", entry === shown);
@@ -110,19 +113,19 @@ export function mountImages(root, { colorsOf, device }) {
         return row;
       }),
     );
-    for (const kind of ["csv", "json"]) find(`.space-batch [data-do=all-${kind}]`).disabled = Boolean(job);
+    for (const kind of ["csv", "json"]) find(`.fer-still-batch [data-do=all-${kind}]`).disabled = Boolean(job);
   }
 
   async function show(entry) {
     shown = entry;
     const faces = entry?.faces ?? [];
-    find(".space-result").hidden = !entry || Boolean(entry.error);
-    for (const button of root.querySelectorAll(".space-link")) button.setAttribute("aria-pressed", button.textContent === entry?.file);
+    find(".fer-still-result").hidden = !entry || Boolean(entry.error);
+    for (const button of root.querySelectorAll(".fer-still-link")) button.setAttribute("aria-pressed", button.textContent === entry?.file);
     if (!entry || entry.error) return entry?.error && tell(`${entry.file}: ${translated(entry.error)}`);
     choose(0);
-    find(".space-faces").hidden = faces.length < 2;
-    find(".space-faces select").replaceChildren(...faces.map((face, i) => new Option(`${face.face} · ${named(face)}`, i)));
-    find(".space-actions").hidden = !faces.length;
+    find(".fer-still-faces").hidden = faces.length < 2;
+    find(".fer-still-faces select").replaceChildren(...faces.map((face, i) => new Option(`${face.face} · ${named(face)}`, i)));
+    find(".fer-still-actions").hidden = !faces.length;
     canvas.setAttribute("aria-label", faces.length ? t("face.marked", { faces: faces.map(named).join(", ") }) : t("space.no_face"));
     const bitmap = await createImageBitmap(entry.blob, { imageOrientation: "from-image" });
     if (shown === entry) draw(entry, bitmap);
@@ -136,20 +139,20 @@ export function mountImages(root, { colorsOf, device }) {
     Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d");
     context.drawImage(bitmap, 0, 0, width, height);
-    paintStill(context, width, height, { list: faces, width: size[0], height: size[1] }, colorsOf);
+    paintStill(context, width, height, { list: faces, width: size[0], height: size[1] }, palette.of);
   }
 
   // The bars of one face, the largest first.
   function choose(index) {
     const faces = shown.faces;
     const sorted = Object.entries(faces[index]?.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
-    find(".space-title").textContent = faces.length > 1 ? t("face.title_of", { number: index + 1 }) : t("face.title");
+    find(".fer-still-title").textContent = faces.length > 1 ? t("face.title_of", { number: index + 1 }) : t("face.title");
     find(".fer-bars").replaceChildren(
       ...sorted.map(([label, probability]) => {
         const row = document.createElement("li");
         row.innerHTML = '<span class="fer-name"></span><span class="fer-track" aria-hidden="true"><i></i></span><span class="fer-value"></span>';
         row.firstChild.textContent = labelName(label);
-        Object.assign(row.querySelector("i").style, { width: `${100 * probability}%`, background: colorsOf(label)[0] });
+        Object.assign(row.querySelector("i").style, { width: `${100 * probability}%`, background: palette.of(label)[0] });
         row.lastChild.textContent = percent(probability);
         return row;
       }),
@@ -165,7 +168,7 @@ export function mountImages(root, { colorsOf, device }) {
     try {
       video.srcObject = await openCamera("user", 720);
       await video.play();
-      find(".space-camera").hidden = false;
+      find(".fer-still-camera").hidden = false;
       find("[data-do=shoot]").focus();
     } catch (error) {
       tell(t(REASONS[error.name] ?? "error.camera_reason", { reason: error.message }));
@@ -181,7 +184,7 @@ export function mountImages(root, { colorsOf, device }) {
   function stop() {
     release(video.srcObject);
     video.srcObject = null;
-    find(".space-camera").hidden = true;
+    find(".fer-still-camera").hidden = true;
   }
 
   const actions = {
@@ -200,22 +203,23 @@ export function mountImages(root, { colorsOf, device }) {
     "all-json": () => json({ labels: device.labels, images: entries.map(result) }),
   };
   for (const button of root.querySelectorAll("[data-do]")) button.addEventListener("click", () => actions[button.dataset.do]());
-  find(".space-faces select").addEventListener("change", ({ target }) => choose(Number(target.value)));
+  find(".fer-still-faces select").addEventListener("change", ({ target }) => choose(Number(target.value)));
   find("[type=file]").addEventListener("change", ({ target }) => {
     add(target.files);
     target.value = ""; // so that the same file can be chosen again
   });
-  whole.addEventListener("change", () => entries.length && run());
-  const drop = find(".space-drop");
+  const again = () => entries.length && run();
+  whole.addEventListener("change", again);
+  const drop = find(".fer-still-drop");
   for (const event of ["dragenter", "dragover"]) drop.addEventListener(event, (over) => mark(over, true));
   for (const event of ["dragleave", "drop"]) drop.addEventListener(event, (over) => mark(over, false));
   function mark(event, over) {
     event.preventDefault();
-    drop.classList.toggle("space-over", over);
+    drop.classList.toggle("fer-still-over", over);
     if (event.type === "drop") add(event.dataTransfer.files);
   }
   document.addEventListener("paste", ({ clipboardData }) => root.offsetParent && clipboardData.files.length && add(clipboardData.files));
-  return { stop };
+  return { modelChanged: again, stop };
 }
 
 const percent = (probability) => `${(100 * probability).toFixed(1)}%`;
