@@ -183,7 +183,7 @@ def texts_in(language: str, models: Models, settings: Settings) -> dict[str, str
         first = {
             "page.html": page("page.html").replace("{purpose}", escape(purpose())),
             "webcam.html": page("webcam.html"),
-            "image.device": page("image_place.html").replace("{images}", page("device_images.html")),
+            "image_place.html": page("image_place.html").replace("{images}", page("device_images.html")),
             "model.notice": model_notice(models, models.default),
             "about.facts": about.texts(models, models.default)[0],
         }

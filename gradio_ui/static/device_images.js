@@ -5,7 +5,6 @@ import { REASONS, openCamera, release } from "./camera.js";
 import { counted, labelName, shownName, t, translated } from "./i18n.js";
 import { readingOrder, verdict } from "./labels.js";
 import { UNCLEAR_BELOW } from "./on_device/doubt.js";
-import { Palette } from "./palette.js";
 import { imagesToCSV, save, saveBlob } from "./table.js";
 import { paintStill } from "./view.js";
 
@@ -14,13 +13,14 @@ const SMALLEST = 480;
 
 /**
  * Bring the tab to life.
- * @param {HTMLElement} root
+ * @param {HTMLElement} root holds device_images.html
  * @param {object} options
- * @param {(label: string) => [string, string]} options.colorsOf colors of a label's bar and of the text on it
+ * @param {import("./palette.js").Palette} options.palette
  * @param {import("./sources.js").DeviceSource} options.device
- * @returns {{stop: () => void}} to be called when the tab is left
+ * @param {number} [options.unclearBelow] probability below which a label is unclear
+ * @returns {{modelChanged: () => void, stop: () => void}} to be called after the model has changed, and when the tab is left
  */
-export function mountImages(root, { colorsOf, device }) {
+export function mountImages(root, { palette, device, unclearBelow = UNCLEAR_BELOW }) {
   const find = (selector) => root.querySelector(selector);
   const whole = find("[data-pick=whole]"), video = find("video"), canvas = find(".fer-still-result canvas");
   let entries = []; // { file, blob, size, faces } or { file, blob, error }

@@ -202,7 +202,7 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> gr.HTML:
     """
     handlers = ImageHandlers(models, settings)
     on_device = HTML(
-        text("image.device"),
+        text("image_place.html"),
         js_on_load=script("device_images_on_load.js"),
         elem_id="image-device",
         visible=settings.on_device,

@@ -24,8 +24,8 @@ from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.recognition.video_analysis import Draw
 from gradio_ui.server.metrics import FRAME, Metrics
 from gradio_ui.server.sessions import RequestError, parse_session
-from gradio_ui.views.face_labels import face_drawer
 from gradio_ui.views.device import device_props
+from gradio_ui.views.face_labels import face_drawer
 from gradio_ui.views.static import script
 from gradio_ui.webcam.frames import LiveFrame, PartRequest
 from gradio_ui.webcam.recording import BusyError, Recordings

@@ -135,7 +135,8 @@ PASTE = """async (address) => {
     "target",
     [
         "document.dispatchEvent(new ClipboardEvent('paste', { clipboardData }));",
-        "document.querySelector('.fer-still-drop').dispatchEvent(new DragEvent('drop', { dataTransfer: clipboardData }));",
+        "document.querySelector('.fer-still-drop')"
+        ".dispatchEvent(new DragEvent('drop', { dataTransfer: clipboardData }));",
     ],
     ids=["paste", "drop"],
 )
