@@ -62,7 +62,7 @@ def test_a_hundred_pictures_in_one_table(page: Any, app: str, portrait: np.ndarr
     page.on("request", lambda request: asked.append(f"{request.method} {request.post_data or ''}"))
     page.locator(f"{IMAGES} [type=file]").set_input_files(files)
     page.locator(f"{IMAGES} progress").wait_for()
-    page.locator(IMAGES).get_by_text("100 faces found in 100 images").wait_for()
+    page.locator(IMAGES).get_by_text("100 faces in 100 pictures").wait_for()
     with page.expect_download() as saved:
         page.locator(f"{IMAGES} [data-do=all-csv]").click()
     rows = list(csv.DictReader(io.StringIO(Path(saved.value.path()).read_text(encoding="utf-8"))))
