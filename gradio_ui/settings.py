@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gradio_ui.recognition.doubt import UNCLEAR_BELOW
+
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_MODEL = ROOT / "model_card" / "fer2013"
 NPM_RUNTIME = ROOT / "tests" / "javascript" / "node_modules" / "onnxruntime-web" / "dist"  # where `npm ci` was run
@@ -44,6 +46,8 @@ class Settings:
         max_video_minutes: Longest video that is analysed, in minutes.
         on_device: Whether browsers may fetch the models and run them; otherwise the weights stay on the server.
         runtime: Folder of onnxruntime-web's files for those browsers; None leaves them to its public CDN.
+        unclear_below: Probability below which the page reports an expression as unclear, 0-1, until a visitor says
+            otherwise.
         drain_seconds: Longest time that SIGTERM leaves to the work under way, in seconds; 0 for none.
         metrics: Whether /metrics is served, to everybody who reaches the port.
 
@@ -59,6 +63,7 @@ class Settings:
     max_video_minutes: float = 20
     on_device: bool = True
     runtime: str | None = field(default_factory=installed_runtime)
+    unclear_below: float = UNCLEAR_BELOW
     drain_seconds: float = 8  # with what follows within the ten of `docker stop`
     metrics: bool = False
 
@@ -75,6 +80,8 @@ class Settings:
             raise SettingsError(f"max_file_size: expected a size such as 500mb, got {self.max_file_size!r}")
         if not 0 < self.max_video_minutes < float("inf"):
             raise SettingsError(f"max_video_minutes: expected a number above 0, got {self.max_video_minutes}")
+        if not 0 <= self.unclear_below <= 1:
+            raise SettingsError(f"unclear: expected a probability from 0 to 1, got {self.unclear_below}")
         if self.runtime and not any(Path(self.runtime).expanduser().glob("ort*.wasm")):
             raise SettingsError(f"runtime: expected a folder with onnxruntime-web's ort*.wasm, got {self.runtime}")
 
@@ -120,6 +127,7 @@ def parse_settings(argv: Sequence[str] | None = None, environ: Mapping[str, str]
     for name, kind, expected in (
         ("port", int, "a number from 1 to 65535"),
         ("max_video_minutes", float, "a number above 0"),
+        ("unclear_below", float, "a probability from 0 to 1"),
         ("drain_seconds", float, "a number from 0"),
         ("metrics", _switch, "1 or 0"),
     ):
@@ -173,6 +181,14 @@ def _add_limits(parser: argparse.ArgumentParser, environ: Mapping[str, str], def
         default=environ.get("FER_MAX_VIDEO_MINUTES") or default.max_video_minutes,
         metavar="MINUTES",
         help="longest video that is analysed [FER_MAX_VIDEO_MINUTES; default: %(default)s]",
+    )
+    add(
+        "--unclear",
+        dest="unclear_below",
+        default=environ.get("FER_UNCLEAR") or default.unclear_below,
+        metavar="PROBABILITY",
+        help="below it the page reports an expression as unclear, unless told otherwise there [FER_UNCLEAR; default: "
+        "%(default)s]",
     )
     add(
         "--on-device",

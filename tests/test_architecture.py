@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "gradio_ui.tabs": {"gradio_ui.webcam", "gradio_ui.views", "gradio_ui.server", "gradio_ui", ENGINE},
     "gradio_ui.webcam": {"gradio_ui.views", "gradio_ui.server", "gradio_ui", ENGINE},
     "gradio_ui.server": {"gradio_ui", ENGINE},
-    "gradio_ui.views": {ENGINE},
+    "gradio_ui.views": {"gradio_ui", ENGINE},
     "gradio_ui": {ENGINE},
     ENGINE: set(),
 }

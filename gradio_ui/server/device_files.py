@@ -22,7 +22,7 @@ PREFIX = "/device"
 DETECTOR = "yunet.onnx"
 ONNX_FILES = ("onnx/model.onnx", "onnx/model_quantized.onnx")
 MODEL_FILES = ("config.json", "preprocessor_config.json", "report.json", *ONNX_FILES)
-PAGE_SUFFIXES = (".js", ".css")
+PAGE_SUFFIXES = (".js", ".css", ".json")
 KINDS = {
     ".js": "text/javascript",
     ".mjs": "text/javascript",

@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gradio_ui.language import translated
 from gradio_ui.recognition.errors import RecognitionError
 from gradio_ui.server.health import Health, Terminated
 from gradio_ui.server.metrics import KINDS, Metrics
@@ -79,7 +80,7 @@ class GuardedBlocks(gr.Blocks):
         """Check the number, the files and the kinds of a handler's inputs before Gradio touches them."""
         expected = block_fn.inputs
         if len(inputs) < len(expected):
-            names = ", ".join(getattr(block, "label", None) or block.get_block_name() for block in expected)
+            names = ", ".join(str(getattr(block, "label", None) or block.get_block_name()) for block in expected)
             raise refusal(f"Expected {len(expected)} values ({names}), got {len(inputs)}.")
         pairs = zip(expected, inputs, strict=False)  # Gradio ignores what is there too much
         admitted = [value if block.stateful else _admit_for(block, value) for block, value in pairs]
@@ -131,7 +132,7 @@ def _admit_for(block: Any, value: Any) -> Any:
 
 def refusal(sentence: str) -> gr.Error:
     """Make the error that tells a visitor one sentence and leaves no trace in the log."""
-    return gr.Error(sentence, print_exception=False)
+    return gr.Error(translated(sentence), print_exception=False)
 
 
 class Guard:

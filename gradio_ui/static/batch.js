@@ -1,7 +1,7 @@
 // Body of the function that gr.HTML runs for the results of a batch: a bar lists only its pictures, a heading sorts by
 // its column, and a row opens its picture in the gallery.
 const compare = {
-  text: (a, b) => a.localeCompare(b, undefined, { numeric: true }),
+  text: (a, b) => a.localeCompare(b, document.documentElement.lang, { numeric: true }),
   number: (a, b) => Number(a) - Number(b),
 };
 
@@ -12,8 +12,10 @@ function filter(chosen) {
   const rows = [...element.querySelectorAll("tbody tr")];
   for (const row of rows) row.hidden = kind !== null && !row.dataset.kinds.split("|").includes(kind);
   const listed = rows.filter((row) => !row.hidden).length;
-  element.querySelector("[data-read=listed]").textContent =
-    kind === null ? "" : `${listed} of ${rows.length} with ${kind}; choose the bar again for all.`;
+  const told = element.querySelector("[data-read=listed]");
+  told.textContent =
+    kind === null ? "" : Object.entries({ listed, all: rows.length, kind: chosen.querySelector(".fer-name").textContent })
+      .reduce((text, [name, value]) => text.replace(`{${name}}`, value), told.dataset.text);
 }
 
 function sort(heading) {

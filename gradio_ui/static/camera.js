@@ -1,13 +1,16 @@
 // The camera: how it is opened and let go, its next frame, and what to say where there is none.
 
+import { t } from "./i18n.js";
+
+// Keys of texts.
 export const REASONS = {
-  NotAllowedError: "The camera was refused. Allow it for this page in the address bar, then start again.",
-  NotFoundError: "No camera was found. Plug one in, then start again.",
-  OverconstrainedError: "This camera is not there any more. Choose another one, then start again.",
-  NotReadableError: "The camera is busy. Close the other program that uses it, then start again.",
-  AbortError: "The camera did not start. Try again.",
-  insecure: "Browsers give the camera only to pages served over https or from localhost.",
-  unplugged: "The camera was unplugged or taken by another program. Plug it in, then start again.",
+  NotAllowedError: "error.camera_refused",
+  NotFoundError: "error.camera_missing",
+  OverconstrainedError: "error.camera_gone",
+  NotReadableError: "error.camera_busy",
+  AbortError: "error.camera_start",
+  insecure: "error.camera_insecure",
+  unplugged: "error.camera_unplugged",
 };
 
 /**
@@ -47,6 +50,6 @@ export async function listCameras(list, current) {
   const named = devices.filter((device) => device.kind === "videoinput" && device.deviceId);
   if (!named.length) return;
   list.replaceChildren(
-    ...named.map((d, i) => new Option(d.label || `Camera ${i + 1}`, d.deviceId, false, d.deviceId === current)),
+    ...named.map((d, i) => new Option(d.label || t("cam.camera_number", { number: i + 1 }), d.deviceId, false, d.deviceId === current)),
   );
 }

@@ -22,8 +22,8 @@ export function verdict(label, probabilities, threshold) {
 }
 
 // The texts of a face, the longest first.
-export function labelTexts(number, label, probability, { unclear, shown }) {
-  const texts = unclear ? [`unclear: ${shown}`, "unclear"] : [`${label} ${Math.round(100 * probability)}%`, label];
+export function labelTexts(number, label, probability, { unclear, shown }, doubt = "unclear") {
+  const texts = unclear ? [`${doubt}: ${shown}`, doubt] : [`${label} ${Math.round(100 * probability)}%`, label];
   return number === null ? texts : [...texts.map((text) => `${number} ${text}`), `${number}`];
 }
 

@@ -1,8 +1,9 @@
 // Body of the function that gr.HTML runs for the page's header: what works on the whole page. A picture may be pasted
 // anywhere, #webcam in the address opens that tab, keys work the webcam, and "?" lists them.
+const texts = import(new URL("device/page/i18n.js", document.baseURI));
 const find = (selector) => document.querySelector(selector);
 const tabs = () => [...document.querySelectorAll("[role=tab]")];
-const nameOf = (tab) => tab.textContent.trim().toLowerCase();
+const nameOf = (tab) => tab.id.replace(/^tab-|-button$/g, "");
 const shown = (part) => Boolean(part?.offsetParent);
 const help = element.querySelector("dialog");
 
@@ -22,6 +23,12 @@ function found(look) {
     observer.observe(document.body, { childList: true, subtree: true, attributes: true });
   });
 }
+
+document.title = element.querySelector("h1").textContent;
+found(() => find("#examples img")).then(async () => {
+  const { t } = await texts;
+  for (const image of document.querySelectorAll("[data-i18n-alt]")) image.alt = t(image.dataset.i18nAlt);
+});
 
 const openNamed = () => openTab(decodeURIComponent(location.hash.slice(1)).toLowerCase());
 if (location.hash) found(() => tabs().length).then(openNamed);
@@ -64,9 +71,9 @@ document.addEventListener("keydown", (event) => {
 
 // Gradio's own picture from the camera stays silent where there is none.
 const REASONS = {
-  NotAllowedError: "The camera was refused. Allow it for this page in the address bar, or choose a file.",
-  NotFoundError: "No camera was found. Plug one in, or choose a file.",
-  NotReadableError: "The camera is busy. Close the other program that uses it, or choose a file.",
+  NotAllowedError: "image.camera_refused",
+  NotFoundError: "image.camera_missing",
+  NotReadableError: "image.camera_busy",
 };
 const media = navigator.mediaDevices;
 const ask = media?.getUserMedia.bind(media);
@@ -79,7 +86,8 @@ if (media)
     } catch (error) {
       if (told && shown(find("#picture"))) {
         told.hidden = false;
-        told.textContent = REASONS[error.name] ?? `The camera did not start (${error.message}).`;
+        const { t } = await texts;
+        told.textContent = t(REASONS[error.name] ?? "error.camera_reason", { reason: error.message });
       }
       throw error;
     }

@@ -1,11 +1,7 @@
 // The choice between this device and the server, the badge that says which is in use, and the way from one to the other.
 
+import { t, translated } from "./i18n.js";
 import { ServerSource } from "./sources.js";
-
-const WELCOME = {
-  device: "The camera's frames stay on this device.",
-  server: "Frames are processed in the server's memory and never stored.",
-};
 
 export class SourceChoice {
   /**
@@ -38,7 +34,7 @@ export class SourceChoice {
   }
 
   get welcome() {
-    return WELCOME[this.current.name];
+    return t(`cam.welcome_${this.current.name}`);
   }
 
   /** Look whether the model in use runs on this device; nothing large is loaded. */
@@ -85,14 +81,14 @@ export class SourceChoice {
   }
 
   show() {
-    const { name, badge } = this.current;
+    const { name } = this.current;
     const find = (selector) => this.root.querySelector(selector);
     for (const radio of this.#radios()) radio.checked = radio.value === name;
-    Object.assign(find(".fer-badge"), { textContent: badge }).dataset.place = name;
+    Object.assign(find(".fer-badge"), { textContent: t(`cam.badge_${name}`) }).dataset.place = name;
     const why = this.refused && this.wish === "device" ? this.refused : "";
     find(".fer-why").hidden = !why;
-    find(".fer-why").textContent = why && `Not on this device: ${why}${this.server ? " The server recognizes instead." : ""}`;
-    find("[data-read=worker]").textContent = name === "device" ? "This device" : "Server";
+    find(".fer-why").textContent = why && [t("cam.not_here", { reason: translated(why) }), this.server && t("cam.instead")].filter(Boolean).join(" ");
+    find("[data-read=worker]").textContent = t(name === "device" ? "cam.on_device" : "cam.server");
   }
 
   #radios() {

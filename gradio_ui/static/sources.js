@@ -10,7 +10,6 @@ const ENDS = ["closed", "gpu_lost", "memory", "model", "unsupported"]; // reason
 /** The recognition engine of this page; frames stay on the device. */
 export class DeviceSource {
   name = "device";
-  badge = "On this device: no picture is sent";
   #recognizer = null;
   #loading = { url: null, done: null };
   #start = null;
@@ -117,7 +116,6 @@ async function describe(url) {
 /** The functions of the page's server, which gets each frame as a small JPEG. */
 export class ServerSource {
   name = "server";
-  badge = "On the server: frames are sent there, and never stored";
   // Not toBlob: Chromium runs it when idle, and on a busy machine waits up to two seconds for that.
   #canvas = document.createElement("canvas");
 

@@ -1,4 +1,7 @@
 // The expressions since the camera was started.
+
+import { labelName, t } from "./i18n.js";
+
 // Times are in seconds on the page's own clock. An expression counts until the face's next result, if that comes soon:
 const GAP_S = 2; // as in ExpressionSession; a longer time between two results counts for nobody
 
@@ -95,17 +98,20 @@ export class Timeline {
       const lane = this.list.children[i] ?? this.list.appendChild(document.createElement("li"));
       if (!lane.children.length) lane.innerHTML = '<span></span><canvas aria-hidden="true"></canvas>';
       lane.dataset.face = face;
-      lane.firstChild.textContent = `Face ${face}: ${told(this.shares.of(face), 3) || "just seen"}`;
+      lane.firstChild.textContent = `${t("face.number", { number: face })}: ${told(this.shares.of(face), 3) || t("cam.just_seen")}`;
       this.drawLane(lane.lastChild, this.faces.get(face), now);
     });
     const all = this.shares.of();
     const more = seen.length - shown.length;
-    const whose = this.shares.seconds.size > 1 ? "of all faces together" : "in view";
-    this.summary.textContent = all.dominant
-      ? `Since the start, mostly ${all.dominant}: ${told(all)} of ${Math.round(all.seconds)} s ${whose}.` +
-        (all.unclear > 0.005 ? ` Unclear in ${Math.round(100 * all.unclear)}% of that time.` : "") +
-        (more > 0 ? ` ${more} more in the last minute.` : "")
-      : "Every face of the last minute will be drawn here.";
+    const since = this.shares.seconds.size > 1 ? "cam.since_all" : "cam.since";
+    const sentences = all.dominant
+      ? [
+          t(since, { label: labelName(all.dominant), shares: told(all), seconds: Math.round(all.seconds) }),
+          all.unclear > 0.005 && t("cam.since_unclear", { share: `${Math.round(100 * all.unclear)}%` }),
+          more > 0 && t("cam.more", { count: more }),
+        ]
+      : [t("cam.lanes")];
+    this.summary.textContent = sentences.filter(Boolean).join(" ");
   }
 
   // Stacked shares, the model's first label at the top; the present is at the right edge.
@@ -138,10 +144,10 @@ export class Timeline {
 
   // The name of an expression on its color, where there is room: the color alone need not speak.
   nameRun(context, { label, left, right, top, bottom }) {
-    const name = this.labels[label];
+    const name = labelName(this.labels[label]);
     context.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
     if (context.measureText(name).width + 8 > right - left || bottom - top < 13 * devicePixelRatio) return;
-    context.fillStyle = this.inkOf(name);
+    context.fillStyle = this.inkOf(this.labels[label]);
     context.textAlign = "center";
     context.textBaseline = "middle";
     context.fillText(name, (left + right) / 2, (top + bottom) / 2);
@@ -151,5 +157,5 @@ export class Timeline {
 // The largest shares in words.
 function told({ shares }, most) {
   const largest = Object.entries(shares).slice(0, most);
-  return largest.map(([label, share]) => `${label} ${Math.round(100 * share)}%`).join(", ");
+  return largest.map(([label, share]) => `${labelName(label)} ${Math.round(100 * share)}%`).join(", ");
 }

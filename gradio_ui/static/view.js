@@ -1,11 +1,14 @@
 // The view of the last result on the webcam tab, of which a page has one.
 
+import { FaceBlur } from "./blur.js";
+import { labelName, shownName, t } from "./i18n.js";
 import { labelTexts, lineWidth, placeLabels, topTwo } from "./labels.js";
 
 const LARGER = 1.3; // times the area of the face whose bars are shown, before another one's are
 const OLD_MS = 1000; // a result that is older fades, as the faces have moved on, and a banner says why
 const NONE = { list: [], width: 1, height: 1 };
-let root, video, overlay, mirror, colorsOf;
+let root, video, overlay, mirror, blur, colorsOf;
+const faceBlur = new FaceBlur();
 let faces = NONE;
 let followed = null; // id of the face whose bars are shown
 let chosen = null; // id of the face that was clicked on; its bars are shown while it is in view
@@ -21,7 +24,8 @@ const find = (selector) => root.querySelector(selector);
 export function showIn(element, colors) {
   root = element;
   colorsOf = colors;
-  [video, overlay, mirror] = [find("video"), find(".fer-stage canvas"), find("[type=checkbox]")];
+  [video, overlay] = [find("video"), find(".fer-stage canvas")];
+  [mirror, blur] = [find("[data-pick=mirror]"), find("[data-pick=blur]")];
   overlay.addEventListener("click", chooseAt);
   find(".fer-lanes").addEventListener("click", ({ target }) => {
     const lane = target.closest("[data-face]");
@@ -35,8 +39,8 @@ export function clear() {
   faces = NONE;
   draw();
   find(".fer-bars").replaceChildren();
-  find(".fer-title").textContent = "Apparent expression";
-  find("[data-read=hint]").textContent = "Start the camera to see the bars move.";
+  find(".fer-title").textContent = t("face.title");
+  find("[data-read=hint]").textContent = t("cam.hint");
   for (const cell of root.querySelectorAll("dd")) cell.textContent = "–";
 }
 
@@ -53,13 +57,9 @@ export function show(found) {
 
 // Boxes and labels over the video in its own pixels. Only x is mirrored, so text always reads the right way round.
 function paint(context, width, height) {
-  const [sx, sy] = [width / faces.width, height / faces.height];
-  drawn = faces.list.map(({ box: [left, top, right, bottom] }) => {
-    if (mirror.checked) [left, right] = [faces.width - right, faces.width - left];
-    return [left * sx, top * sy, right * sx, bottom * sy];
-  });
+  drawn = placed(width, height);
   drawn.forEach((box, i) => paintBox(context, box, lineWidth([width, height], box), faces.list[i]));
-  const texts = faces.list.map((f) => labelTexts(f.face, f.label, f.probabilities[f.label], f));
+  const texts = faces.list.map(textsOf);
   context.font = fontOf(100);
   const widths = texts.map((each) => each.map((text) => context.measureText(text).width / 100));
   placeLabels([width, height], drawn, widths).forEach((label, i) => {
@@ -67,6 +67,20 @@ function paint(context, width, height) {
   });
 }
 
+// The boxes of the faces as they are seen in (width, height) pixels.
+function placed(width, height) {
+  const [sx, sy] = [width / faces.width, height / faces.height];
+  return faces.list.map(({ box: [left, top, right, bottom] }) => {
+    if (mirror.checked) [left, right] = [faces.width - right, faces.width - left];
+    return [left * sx, top * sy, right * sx, bottom * sy];
+  });
+}
+
+const textsOf = (face) =>
+  labelTexts(
+    face.face, labelName(face.label), face.probabilities[face.label],
+    { unclear: face.unclear, shown: shownName(face) }, t("face.unclear"),
+  );
 const fontOf = (size) => `600 ${size}px system-ui, sans-serif`;
 const inkOf = ({ label, unclear }) => (unclear ? ["#ffffff", "#000000"] : colorsOf(label));
 
@@ -129,8 +143,8 @@ export function watchAge(current) {
     if (session && !live) session.resumed = performance.now(); // a pause ages nothing
     const old = live && performance.now() - Math.max(session.drawn, session.resumed ?? 0) > OLD_MS;
     over.classList.toggle("fer-old", Boolean(old && session.drawn > 0));
-    const whose = session?.source?.name === "server" ? "No answer from the server" : "This device is busy";
-    banner.textContent = !old ? "" : session.drawn ? `${whose}. The last result is old.` : "Waiting for the first result…";
+    const whose = session?.source?.name === "server" ? "cam.no_answer" : "cam.busy";
+    banner.textContent = !old ? "" : t(session.drawn ? whose : "cam.first");
     banner.hidden = !old;
   }, OLD_MS / 4);
 }
@@ -156,6 +170,7 @@ export function compose(context, width, height) {
   }
   context.drawImage(video, 0, 0, width, height);
   context.restore();
+  if (blur.checked) faceBlur.apply(context, faces.list.map(({ face }, i) => ({ face, box: placed(width, height)[i] })));
   const kept = drawn; // of the overlay, for clicks
   paint(context, width, height);
   drawn = kept;
@@ -184,23 +199,23 @@ export function showBars(labels) {
   const mine = sorted.find(({ face }) => face === chosen);
   const face = mine ?? (last && area(sorted[0]) < LARGER * area(last) ? last : sorted[0]);
   followed = face?.face;
-  find(".fer-title").textContent = faces.list.length > 1 ? `Apparent expression of face ${followed}` : "Apparent expression";
+  find(".fer-title").textContent = faces.list.length > 1 ? t("face.title_of", { number: followed }) : t("face.title");
   const two = face ? topTwo(face.probabilities) : [];
   const marked = face?.unclear ? two : [face?.label];
   find("[data-read=hint]").textContent = !face
-    ? "No face in view. Come closer, or turn on a light."
+    ? t("cam.no_face")
     : face.unclear
-      ? `Unclear: ${face.shown}.`
+      ? t("cam.unclear", { shown: shownName(face) })
       : face.label === two[0]
         ? ""
-        : `Shows ${face.label} until another expression leads clearly.`;
+        : t("cam.held", { label: labelName(face.label) });
   if (chart.children.length !== labels.length) {
     chart.replaceChildren(
       ...labels.map((label) => {
         const row = document.createElement("li");
         row.innerHTML =
           '<span class="fer-name"></span><span class="fer-track" aria-hidden="true"><i></i></span><span class="fer-value"></span>';
-        row.firstChild.textContent = label;
+        row.firstChild.textContent = labelName(label);
         row.querySelector("i").style.background = colorsOf(label)[0];
         return row;
       }),

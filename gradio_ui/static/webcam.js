@@ -4,7 +4,9 @@
 
 import { REASONS, listCameras, nextFrame, openCamera, release } from "./camera.js";
 import { CanvasRecorder } from "./canvas_recorder.js";
+import { t, translated } from "./i18n.js";
 import { verdict } from "./labels.js";
+import { UNCLEAR_BELOW } from "./on_device/doubt.js";
 import { ServerRecorder } from "./server_recorder.js";
 import { SourceChoice } from "./source_choice.js";
 import { Table, save, saveBlob, saveTable } from "./table.js";
@@ -19,20 +21,21 @@ const IN_FLIGHT = 2; // frames: one is on its way while the recognizer works on 
  * Bring the tab to life.
  * @param {HTMLElement} element holds webcam.html
  * @param {object} options
- * @param {(label: string) => [string, string]} options.colorsOf colors of a label's bar and of the text on it
+ * @param {import("./palette.js").Palette} options.palette
  * @param {import("./sources.js").DeviceSource} options.device
  * @param {object} [options.server] the functions of the server, if there is one
  * @param {() => string} [options.model] name of the model in use on the server
+ * @param {number} [options.unclearBelow] probability below which a label is unclear, until a visitor says otherwise
  * @returns {{modelChanged: () => void, stop: () => void}} to be called after the model has changed, and when the tab is left
  */
-export function mountWebcam(element, { colorsOf, device, server, model = () => "" }) {
+export function mountWebcam(element, { palette, device, server, model = () => "", unclearBelow = UNCLEAR_BELOW }) {
   const root = element.querySelector(".fer-cam");
   const find = (selector) => root.querySelector(selector);
-  const video = find("video"), mirror = find("[type=checkbox]"), hint = find("[data-read=hint]");
+  const video = find("video"), mirror = find("[data-pick=mirror]"), blur = find("[data-pick=blur]"), hint = find("[data-read=hint]");
   const cameras = find("[data-pick=camera]"), resolution = find("[data-pick=height]");
   const smoothing = find("[data-pick=smoothing]"), threshold = find("[data-pick=threshold]");
-  view.showIn(root, colorsOf);
-  const [fillOf, inkOf] = [0, 1].map((i) => (label) => colorsOf(label)[i]);
+  view.showIn(root, palette.of);
+  const [fillOf, inkOf] = [0, 1].map((i) => (label) => palette.of(label)[i]);
   const timeline = new Timeline(find(".fer-lanes"), find("[data-read=session]"), fillOf, inkOf);
   const recorders = { device: new CanvasRecorder(video, view.compose, showRecording) };
   if (server) recorders.server = new ServerRecorder(server, showRecording);
@@ -53,7 +56,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
   async function start() {
     stop();
     const mine = (session = { stream: null, source: null, times: [], flying: 0, sent: 0, drawn: 0, told: 0, work: 0, retry: 0 });
-    setState("starting", "Waiting for the camera…");
+    setState("starting", t("cam.waiting"));
     const loading = sources.load((progress) => session === mine && mine.stream && showProgress(progress));
     loading.catch(() => {}); // told below
     try {
@@ -61,25 +64,25 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
       if (session !== mine) return release(stream); // stopped while the browser was asking
       mine.stream = stream;
       const [track] = stream.getVideoTracks();
-      track.onended = () => session === mine && stop("error", REASONS.unplugged);
+      track.onended = () => session === mine && stop("error", t(REASONS.unplugged));
       mirror.checked = track.getSettings().facingMode !== "environment";
       showMirror();
       video.srcObject = stream;
       await video.play();
       await listCameras(cameras, track.getSettings().deviceId);
     } catch (error) {
-      if (session === mine) stop("error", REASONS[error.name] ?? `The camera did not start (${error.message}).`);
+      if (session === mine) stop("error", t(REASONS[error.name] ?? "error.camera_reason", { reason: error.message }));
       return;
     }
     try {
       mine.source = await loading;
     } catch (error) {
-      if (session === mine) stop("error", error.message);
+      if (session === mine) stop("error", translated(error.message));
       return;
     }
     if (session !== mine) return;
     setState("live");
-    hint.textContent = "Looking…";
+    hint.textContent = t("cam.looking");
     loop(mine);
   }
 
@@ -88,7 +91,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
     const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
     bar.hidden = false;
     Object.assign(bar, { max: total || 1, value: loaded });
-    find(".fer-cover-text").textContent = `Loading the model: ${megabytes(loaded)} of ${megabytes(total)} MB, once`;
+    find(".fer-cover-text").textContent = t("cam.model", { loaded: megabytes(loaded), total: megabytes(total) });
   }
 
   function stop(state = "idle", text = undefined) {
@@ -123,9 +126,9 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
     if (answer.error) {
       if (answer.broken) {
         sources.close();
-        return stop("error", answer.error);
+        return stop("error", translated(answer.error));
       }
-      hint.textContent = answer.error;
+      hint.textContent = translated(answer.error);
       mine.retry = performance.now() + RETRY_MS;
       return;
     }
@@ -133,6 +136,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
     mine.work = answer.work;
     if (taken < mine.drawn) return;
     mine.drawn = taken;
+    palette.labels = answer.labels;
     for (const face of answer.faces) Object.assign(face, verdict(face.label, face.probabilities, unclear));
     view.show({ list: answer.faces, width: answer.width, height: answer.height });
     const delay = performance.now() - taken;
@@ -168,7 +172,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
   }
   function showPause() {
     find("[data-do=pause]").setAttribute("aria-pressed", video.paused);
-    find("[data-do=pause]").textContent = session && video.paused ? "Resume" : "Pause";
+    find("[data-do=pause]").textContent = t(session && video.paused ? "cam.resume" : "cam.pause");
   }
 
   // A session can be saved until the next one starts, also after its camera was stopped or lost.
@@ -179,7 +183,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
   function record() {
     if (recorder.running) return recorder.stop();
     if (recorder.busy) return;
-    recorder = recorders[session.source.name];
+    recorder = recorders[blur.checked ? "device" : session.source.name]; // the server records frames as they are
     recorder.start(table, model());
   }
 
@@ -189,15 +193,15 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
     const button = find("[data-do=record]");
     const long = Math.round(ended - began);
     const time = `${Math.floor(long / 60)}:${String(long % 60).padStart(2, "0")}`;
-    const megabytes = (size) => `${(size / 1e6).toFixed(1)} MB`;
+    const megabytes = (size) => (size / 1e6).toFixed(1);
     button.setAttribute("aria-pressed", running);
-    button.textContent = running ? `Stop recording ${time}${bytes ? `, ${megabytes(bytes)}` : ""}` : "Record";
-    const how = shown === recorders.device ? "as shown" : "not mirrored";
+    blur.disabled = running;
+    button.textContent = running ? `${t("cam.stop_recording", { time })}${bytes ? `, ${megabytes(bytes)} MB` : ""}` : t("cam.record");
     const told = file
-      ? `Recorded ${time} (${megabytes(file.size)}), ${how}. Only your browser has it, until the next recording.`
-      : busy && "Finishing the video…";
+      ? t("cam.recorded", { time, size: megabytes(file.size) })
+      : busy && t("cam.finishing");
     find(".fer-recording").hidden = running || !(told || notice); // first, so that the text is read out
-    find(".fer-recording .fer-hint").textContent = [notice, told].filter(Boolean).join(" ");
+    find(".fer-recording .fer-hint").textContent = [notice && translated(notice), told].filter(Boolean).join(" ");
     find(".fer-recording .fer-actions").hidden = !file;
   }
 
@@ -225,11 +229,14 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
   mirror.addEventListener("change", showMirror);
   smoothing.addEventListener("input", () => {
     const seconds = Number(smoothing.value);
-    smoothing.ariaValueText = smoothing.nextElementSibling.textContent = seconds ? `${seconds.toFixed(1)} s` : "off";
+    smoothing.ariaValueText = smoothing.nextElementSibling.textContent = seconds ? t("cam.seconds", { count: seconds.toFixed(1) }) : t("cam.off");
   });
-  threshold.addEventListener("input", () => {
+  const showThreshold = () => {
     threshold.ariaValueText = threshold.nextElementSibling.textContent = `${Math.round(100 * threshold.value)}%`;
-  });
+  };
+  threshold.addEventListener("input", showThreshold);
+  threshold.value = unclearBelow;
+  showThreshold();
   for (const pick of [cameras, resolution]) pick.addEventListener("change", () => session && start());
   for (const change of ["play", "pause", "emptied"]) video.addEventListener(change, showPause);
   video.addEventListener("resize", () => {

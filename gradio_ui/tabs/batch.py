@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from gradio_ui.language import t, text, translated
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.doubt import UNCLEAR_BELOW
 from gradio_ui.recognition.errors import ImageError, RecognitionError
@@ -48,6 +49,12 @@ class BatchView(NamedTuple):
     gallery: Any = gr.skip()
 
 
+def welcome(settings: Settings) -> str:
+    """Say that there are no pictures yet, and how many there may be."""
+    limits = {"count": MAX_IMAGES, "size": settings.max_file_size.upper()}
+    return charts.message("info", t("batch.none"), t("batch.choose", **limits))
+
+
 class BatchHandlers:
     """What the events of the tab and its endpoint do.
 
@@ -60,8 +67,7 @@ class BatchHandlers:
         self._models = models
         self._workplace = Workplace()
         self.stop = self._workplace.stop
-        limits = f"up to {MAX_IMAGES} at once, {settings.max_file_size.upper()} each"
-        self.welcome = charts.message("info", "No pictures yet", f"Drop or choose as many as you like ({limits}).")
+        self.welcome = partial(welcome, settings)
         self.cleared = BatchView(
             results="",
             table=gr.DownloadButton(visible=False),
@@ -74,20 +80,20 @@ class BatchHandlers:
     ) -> Iterator[BatchView]:
         """Recognise the faces of all pictures and show the progress, then the results."""
         if not files:
-            yield idle(self.cleared, self.welcome)
+            yield idle(self.cleared, self.welcome())
         elif len(files) > MAX_IMAGES:
-            yield idle(self.cleared, charts.message("error", "Too many pictures", too_many(files)))
+            yield idle(self.cleared, charts.message("error", t("batch.too_many"), too_many(files)))
         else:
             work = self._recognize_all(files, request, whole, threshold, blur, name)
             try:
                 yield from self._workplace.in_turn(request, self.cleared, work)
             except RecognitionError as error:
-                yield idle(BatchView(), charts.message("error", "The work stopped", str(error)))
+                yield idle(BatchView(), charts.message("error", t("work.stopped"), translated(str(error))))
 
     def _recognize_all(
         self, files: list[File], request: gr.Request, whole: Any, threshold: Any, blur: Any, name: Any
     ) -> Iterator[BatchView]:
-        yield busy(self.cleared, charts.progress_bar("Reading the pictures", None))
+        yield busy(self.cleared, charts.progress_bar(t("batch.reading"), None))
         threshold, blur = number("threshold", threshold, 0, 1, UNCLEAR_BELOW), boolean("blur", blur)
         cancelled = Event()
         begun = time.monotonic()
@@ -170,25 +176,27 @@ def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             source = gr.File(
-                label="Pictures", file_count="multiple", file_types=["image"], height=200, elem_id="batch-files"
+                label=text("batch.pictures"),
+                file_count="multiple",
+                file_types=["image"],
+                height=200,
+                elem_id="batch-files",
             )
-            whole = gr.Checkbox(
-                label="Every picture is one face", info="Skips the search for faces: for cut-outs such as FER-2013's."
-            )
-            threshold = gr.Slider(**charts.THRESHOLD_SLIDER)
-            blur = gr.Checkbox(**charts.BLUR_BOX)
+            whole = gr.Checkbox(label=text("batch.whole"), info=text("image.whole_info"))
+            threshold = gr.Slider(**charts.threshold_slider(settings.unclear_below))
+            blur = gr.Checkbox(**charts.blur_box())
             with gr.Row():
-                start = gr.Button("Recognise", variant="primary")
-                cancel = gr.Button("Cancel", interactive=False)
+                start = gr.Button(text("work.start"), variant="primary")
+                cancel = gr.Button(text("work.cancel"), interactive=False)
         with gr.Column(min_width=300):
-            notice = html(handlers.welcome, elem_id="batch-notice")
+            notice = html(text("batch.welcome"), elem_id="batch-notice")
             changed = html(elem_id="batch-changed")
             with gr.Row():
-                table = gr.DownloadButton("Download CSV", visible=False)
-                json_file = gr.DownloadButton("Download JSON", visible=False)
+                table = gr.DownloadButton(text("save.csv"), visible=False)
+                json_file = gr.DownloadButton(text("save.json"), visible=False)
             shown = html(js_on_load=script("batch.js"), elem_id="batch-results")
     gallery = gr.Gallery(
-        label="Annotated pictures",
+        label=text("batch.gallery"),
         show_label=False,
         columns=4,
         object_fit="contain",
@@ -261,7 +269,5 @@ def as_entry(file: File, result: Recognition | ImageError, threshold: float = UN
 
 def too_many(files: Sequence[File]) -> str:
     """Say that the limit is exceeded, and what to do."""
-    return (
-        f"Expected up to {MAX_IMAGES} pictures at once, got {len(files)}. Take fewer, or use the command line: "
-        "python -m gradio_ui.recognition FOLDER --out results.csv."
-    )
+    command = "python -m gradio_ui.recognition FOLDER --out results.csv"
+    return t("batch.too_many_info", limit=MAX_IMAGES, count=len(files), command=command)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 import numpy as np
 
+from gradio_ui.language import counted, label_name, t, text, translated
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.doubt import UNCLEAR_BELOW
 from gradio_ui.recognition.errors import RecognitionError
@@ -20,6 +21,7 @@ from gradio_ui.settings import Settings
 from gradio_ui.views import html as charts
 from gradio_ui.views.blur import blur_faces
 from gradio_ui.views.comparison import comparison, face_bars, has_face
+from gradio_ui.views.device import device_props
 from gradio_ui.views.examples import example_images
 from gradio_ui.views.face_choice import SKIP, FaceView, connect_faces
 from gradio_ui.views.face_labels import annotate
@@ -29,13 +31,21 @@ from gradio_ui.views.static import script
 EMPTY: dict[str, Any] = {"size": [0, 0], "labels": [], "threshold": UNCLEAR_BELOW, "faces": []}
 HTML = partial(gr.HTML, apply_default_css=False)  # the look is app.css's
 
-NO_FACE_YET = charts.message("info", "No face yet", "Choose a picture with a face first.")
-NO_FACE = charts.message(
-    "warning",
-    "No face found",
-    "Try a picture where the face is larger, better lit or turned to the camera. "
-    "If the picture is itself one cut-out face, tick “The picture is one face”.",
-)
+
+def no_face_yet() -> str:
+    """Say that there is no face to look at."""
+    return charts.message("info", t("image.no_face_yet"), t("image.choose_face"))
+
+
+def no_face() -> str:
+    """Say that the picture shows no face, and what helps."""
+    return charts.message("warning", t("face.none"), f"{t('face.advice')} {t('face.cut_out')}")
+
+
+def welcome(settings: Settings) -> str:
+    """Say that there is no picture yet, and how large it may be."""
+    limits = {"size": settings.max_file_size.upper(), "megapixels": MAX_PIXELS // 1_000_000}
+    return charts.message("info", t("image.none"), t("image.choose", **limits))
 
 
 class ImageView(NamedTuple):
@@ -53,12 +63,13 @@ class ImageHandlers:
 
     Args:
         models: Score the picture and explain a score.
-        welcome: Message for when there is no picture.
+        settings: Its limits are shown on the page.
     """
 
-    def __init__(self, models: Models, welcome: str) -> None:
+    def __init__(self, models: Models, settings: Settings) -> None:
         self._models = models
-        self._cleared = ImageView(notice=welcome, annotated="", table="", links="", result=EMPTY)
+        self._settings = settings
+        self._cleared = ImageView(annotated="", table="", links="", result=EMPTY)
         self._no_face = FaceView(
             chosen=gr.Dropdown([], value=None, visible=False),
             chart="",
@@ -73,25 +84,25 @@ class ImageHandlers:
     ) -> tuple[ImageView, FaceView]:
         """Recognise the faces of the picture, or clear the tab where there is none."""
         if image is None:
-            return self._cleared, self._no_face
+            return self._cleared._replace(notice=welcome(self._settings)), self._no_face
         try:
             frame, recognition = self._run(image, whole_image, name)
             found = as_result(recognition, threshold)
             if boolean("blur", blur):
                 frame = blur_faces(frame, recognition.faces.xyxy)
         except RecognitionError as error:
-            told = charts.message("error", "This picture cannot be read", str(error))
+            told = charts.message("error", t("image.unreadable"), translated(str(error)))
             return self._cleared._replace(notice=told), self._no_face
         faces = found["faces"]
         if not faces:
-            return self._cleared._replace(notice=NO_FACE), self._no_face
+            return self._cleared._replace(notice=no_face()), self._no_face
         in_order = sorted(range(len(faces)), key=lambda i: faces[i]["face"])
         names = [(charts.face_name(faces[i]), i) for i in in_order]
         stem = f"{stem_of(image)}-expressions"
-        marked = f"Faces marked: {', '.join(name for name, _ in names)}"
+        marked = t("face.marked", faces=", ".join(name for name, _ in names))
         drawn = annotate(frame, recognition, found["threshold"])
         return ImageView(
-            notice=charts.message("info", "1 face found" if len(names) == 1 else f"{len(names)} faces found"),
+            notice=charts.message("info", counted("face.found", len(names))),
             annotated=charts.image(drawn, marked, faces, found["size"], f"{stem}.jpg"),
             table=charts.table(faces),
             links=charts.downloads(found, stem),
@@ -100,7 +111,7 @@ class ImageHandlers:
             chosen=gr.Dropdown(names, value=0, visible=len(names) > 1),
             chart=face_bars(found, 0),
             where=gr.Accordion(open=False, visible=True),
-            expression=gr.Dropdown(found["labels"], value=faces[0]["label"]),
+            expression=gr.Dropdown([(label_name(label), label) for label in found["labels"]], value=faces[0]["label"]),
             heat="",
             second=gr.Accordion(open=False, visible=len(self._models.names) > 1),
             compared="",
@@ -117,13 +128,13 @@ class ImageHandlers:
     ) -> str:
         """Show where the model looked on one face for one label, as HTML."""
         if image is None or not has_face(found, face):
-            return NO_FACE_YET
+            return no_face_yet()
         try:
             recognizer, content = self._models[name], read_upload(image)
             whole = boolean("whole_image", whole_image)
             crop, heat = recognizer.explain(content, face, label, whole_image=whole)
         except RecognitionError as error:
-            return charts.message("error", "There is no map of this face", str(error))
+            return charts.message("error", t("image.no_map"), translated(str(error)))
         return charts.saliency(crop, heat, label)
 
     def compare(
@@ -137,12 +148,12 @@ class ImageHandlers:
     ) -> str:
         """Show what another model says of the same face, beside what the present one said, as HTML."""
         if image is None or not has_face(found, face):
-            return NO_FACE_YET
+            return no_face_yet()
         try:
             second = as_result(self._run(image, whole_image, other)[1], found["threshold"])
         except RecognitionError as error:
-            return charts.message("error", "There is nothing to compare", str(error))
-        titles = self._models.titles
+            return charts.message("error", t("image.no_comparison"), translated(str(error)))
+        titles = {key: translated(title) for key, title in self._models.titles.items()}
         return comparison((titles.get(name, name), found), (titles[other], second), face)
 
     def recognize(
@@ -177,28 +188,35 @@ class ImageHandlers:
         return frame, recognizer(frame, whole_image=whole)
 
 
-def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
+def image_tab(models: Models, model: gr.State, settings: Settings) -> gr.HTML:
     """Add the tab's components and events to the surrounding Blocks.
 
     Args:
         models: Score the picture and explain a score.
         model: Name of the one that this session uses.
         settings: Its limits are shown on the page.
+
+    Returns:
+        The component that recognizes pictures on the visitor's device. Its prop `model` is the name of the model that
+        its session uses.
     """
-    limit = f"up to {settings.max_file_size.upper()} and {MAX_PIXELS // 1_000_000} megapixels"
-    welcome = charts.message(
-        "info", "No picture yet", f"Drop, paste, choose or snap one ({limit}), or take an example."
+    handlers = ImageHandlers(models, settings)
+    on_device = HTML(
+        text("image_place.html"),
+        js_on_load=script("device_images_on_load.js"),
+        elem_id="image-device",
+        visible=settings.on_device,
+        **device_props(models, settings.unclear_below),
     )
-    handlers = ImageHandlers(models, welcome)
     with gr.Row(equal_height=False, elem_id="image-tab"):
         with gr.Column(elem_id="image-input"):
-            image, whole, threshold, examples = image_inputs()
+            image, whole, threshold, examples = image_inputs(settings.unclear_below)
         with gr.Column(elem_id="image-seen"):
             with gr.Row(elem_id="image-told"):
-                notice = HTML(welcome, elem_id="notice")
-                another = gr.Button("Another picture", size="sm", scale=0, min_width=130, elem_id="another")
+                notice = HTML(text("image.welcome"), elem_id="notice")
+                another = gr.Button(text("image.another"), size="sm", scale=0, min_width=130, elem_id="another")
             annotated = HTML(js_on_load=script("picture.js"), elem_id="annotated")
-            blur = gr.Checkbox(**charts.BLUR_BOX, elem_id="blur")
+            blur = gr.Checkbox(**charts.blur_box(), elem_id="blur")
         with gr.Column(elem_id="image-faces"):
             faces = face_view(models)
     view = ImageView(
@@ -225,17 +243,18 @@ def image_tab(models: Models, model: gr.State, settings: Settings) -> None:
     marks, inputs = [annotated, view.table], [image, whole, model]
     connect_faces(faces, marks, view.result, inputs, handlers.explain, handlers.compare)
     recognize_endpoint(handlers, models.default)
+    return on_device
 
 
 def face_view(models: Models) -> FaceView:
     """Add what shows one face to the surrounding Blocks."""
-    chosen = gr.Dropdown(label="Face", info="Or click on a face in the picture.", visible=False, elem_id="chosen-face")
+    chosen = gr.Dropdown(label=text("image.face"), info=text("image.face_info"), visible=False, elem_id="chosen-face")
     chart = HTML(js_on_load=script("picture.js"), elem_id="bars")
-    with gr.Accordion("Where did the model look?", open=False, visible=False, elem_id="saliency") as where:
-        expression = gr.Dropdown(label="Expression", elem_id="expression")
+    with gr.Accordion(text("image.where"), open=False, visible=False, elem_id="saliency") as where:
+        expression = gr.Dropdown(label=text("image.expression"), elem_id="expression")
         heat = HTML(elem_id="heat")
-    with gr.Accordion("What does another model say?", open=False, visible=False, elem_id="second") as second:
-        other = gr.Dropdown(models.choices, value=models.names[-1], label="Other model", elem_id="other")
+    with gr.Accordion(text("image.second"), open=False, visible=False, elem_id="second") as second:
+        other = gr.Dropdown(models.choices, value=models.names[-1], label=text("image.other_model"), elem_id="other")
         compared = HTML(elem_id="compared")
     return FaceView(chosen, chart, where, expression, heat, second, other, compared)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple
 
 import gradio as gr
 
+from gradio_ui.language import counted, t, text, translated
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.doubt import UNCLEAR_BELOW
 from gradio_ui.recognition.errors import RecognitionError
@@ -27,7 +29,7 @@ from gradio_ui.views.face_labels import face_drawer
 from gradio_ui.views.plots import progress, summary_html, timeline
 from gradio_ui.views.static import script
 
-RATES: list[tuple[str, float]] = [("2 per second", 2), ("5 per second", 5), ("10 per second", 10), ("every frame", 0)]
+RATES = (2, 5, 10, 0)  # frames in each second; 0 for every frame
 RATE, MAX_RATE = 10, 240  # frames analysed in each second
 SMOOTHING, MAX_SMOOTHING = 0.5, 60  # seconds
 TELL_EVERY = 0.3  # seconds between two reports of progress
@@ -47,6 +49,16 @@ class VideoView(NamedTuple):
     plot: Any = gr.skip()
 
 
+def limits(settings: Settings) -> dict[str, str]:
+    """Give the limits of a video, for the texts that name them."""
+    return {"size": settings.max_file_size.upper(), "minutes": f"{settings.max_video_minutes:g}"}
+
+
+def welcome(settings: Settings) -> str:
+    """Say that there is no video yet, and how large it may be."""
+    return charts.message("info", t("video.none"), t("video.choose", **limits(settings)))
+
+
 class VideoHandlers:
     """What the events of the tab and its endpoint do.
 
@@ -58,12 +70,10 @@ class VideoHandlers:
     def __init__(self, models: Models, settings: Settings) -> None:
         self._models = models
         self._max_seconds = settings.max_video_minutes * 60
-        self._limits = f"up to {settings.max_file_size.upper()} and {settings.max_video_minutes:g} minutes"
+        self._limits = limits(settings)
         self._workplace = Workplace()
         self.stop = self._workplace.stop
-        self.welcome = charts.message(
-            "info", "No video yet", f"Choose an MP4, MOV, WebM, AVI or MKV file ({self._limits})."
-        )
+        self.welcome = partial(welcome, settings)
         self.cleared = VideoView(
             annotated=gr.Video(value=None, visible=False),
             table=gr.DownloadButton(visible=False),
@@ -84,13 +94,13 @@ class VideoHandlers:
     ) -> Iterator[VideoView]:
         """Analyse the video and show the progress, then the results."""
         if file is None:
-            yield idle(self.cleared, self.welcome)
+            yield idle(self.cleared, self.welcome())
             return
         work = self._analyse(file, request, blur, per_second, seconds, threshold, name)
         try:
             yield from self._workplace.in_turn(request, self.cleared, work)
         except RecognitionError as error:
-            yield idle(VideoView(), charts.message("error", "This video cannot be analysed", str(error)))
+            yield idle(VideoView(), charts.message("error", t("video.unreadable"), translated(str(error))))
 
     def _analyse(self, file: Any, request: gr.Request, blur: Any, *options: Any) -> Iterator[VideoView]:
         yield busy(self.cleared, progress(0, None, 0))
@@ -107,7 +117,9 @@ class VideoHandlers:
                         told = time.monotonic()
                         yield VideoView(progress(reached, analysis.duration, told - begun))
             if not analysis.analyzed:
-                yield idle(VideoView(), charts.message("info", "Cancelled", f"Choose another video ({self._limits})."))
+                yield idle(
+                    VideoView(), charts.message("info", t("work.cancelled"), t("video.another", **self._limits))
+                )
                 return
             found = analysis.summary()
             write_json(files.table, files.json, found)
@@ -186,23 +198,30 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
     handlers = VideoHandlers(models, settings)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
-            source = gr.File(label="Video", file_types=["video", *SUFFIXES], height=160, elem_id="video-file")
-            rate = gr.Dropdown(RATES, value=RATE, label="Frames to analyse", elem_id="video-rate")
-            smoothing = gr.Slider(
-                0, 2, value=SMOOTHING, step=0.1, label="Smoothing (seconds)", info="0 shows every frame as it is."
+            source = gr.File(
+                label=text("video.video"), file_types=["video", *SUFFIXES], height=160, elem_id="video-file"
             )
-            threshold = gr.Slider(**charts.THRESHOLD_SLIDER)
-            blur = gr.Checkbox(**charts.BLUR_BOX)
+            rate = gr.Dropdown(
+                [(text(f"video.rate.{each}"), each) for each in RATES],
+                value=RATE,
+                label=text("video.frames"),
+                elem_id="video-rate",
+            )
+            smoothing = gr.Slider(
+                0, 2, value=SMOOTHING, step=0.1, label=text("video.smoothing"), info=text("video.smoothing_info")
+            )
+            threshold = gr.Slider(**charts.threshold_slider(settings.unclear_below))
+            blur = gr.Checkbox(**charts.blur_box())
             with gr.Row():
-                start = gr.Button("Analyse", variant="primary")
-                cancel = gr.Button("Cancel", interactive=False)
+                start = gr.Button(text("work.analyse"), variant="primary")
+                cancel = gr.Button(text("work.cancel"), interactive=False)
         with gr.Column(min_width=300):
-            notice = gr.HTML(handlers.welcome, apply_default_css=False, elem_id="video-notice")
+            notice = gr.HTML(text("video.welcome"), apply_default_css=False, elem_id="video-notice")
             changed = gr.HTML(apply_default_css=False, elem_id="video-changed")
-            annotated = gr.Video(label="Annotated video", visible=False, elem_id="video-result")
+            annotated = gr.Video(label=text("video.annotated"), visible=False, elem_id="video-result")
             with gr.Row():
-                table = gr.DownloadButton("Download CSV", visible=False)
-                json_file = gr.DownloadButton("Download JSON", visible=False)
+                table = gr.DownloadButton(text("save.csv"), visible=False)
+                json_file = gr.DownloadButton(text("save.json"), visible=False)
     summary = gr.HTML(apply_default_css=False, js_on_load=script("explorer.js"), elem_id="video-summary")
     plot = gr.Plot(show_label=False, visible=False, elem_id="video-plot")
     connect(
@@ -258,11 +277,7 @@ def outcome(found: dict[str, Any]) -> str:
     """
     count = len(found["faces"])
     if found["problem"]:
-        return charts.message("warning", "Partial result", found["problem"])
+        return charts.message("warning", t("work.partial"), translated(found["problem"]))
     if not count:
-        return charts.message(
-            "warning", "No face found", "Try a video where faces are larger, better lit or turned to the camera."
-        )
-    return charts.message(
-        "info", f"{count} {'face' if count == 1 else 'faces'} found", f"{found['analyzed_frames']} frames analysed."
-    )
+        return charts.message("warning", t("face.none"), t("video.advice"))
+    return charts.message("info", counted("face.found", count), t("video.analysed", count=found["analyzed_frames"]))

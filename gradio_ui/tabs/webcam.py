@@ -18,14 +18,15 @@ import anyio.to_thread
 import gradio as gr
 from gradio.context import Context
 
+from gradio_ui.language import preferred, speaking, text
 from gradio_ui.model_registry import Models
 from gradio_ui.recognition.errors import RecognitionError
-from gradio_ui.recognition.palette import COLORS, OTHER_COLOR, text_color
 from gradio_ui.recognition.video_analysis import Draw
 from gradio_ui.server.metrics import FRAME, Metrics
 from gradio_ui.server.sessions import RequestError, parse_session
+from gradio_ui.views.device import device_props
 from gradio_ui.views.face_labels import face_drawer
-from gradio_ui.views.static import STATIC, script
+from gradio_ui.views.static import script
 from gradio_ui.webcam.frames import LiveFrame, PartRequest
 from gradio_ui.webcam.recording import BusyError, Recordings
 from gradio_ui.webcam.viewers import MAX_VIEWERS, Viewer, Viewers, lost
@@ -104,12 +105,13 @@ async def session_of(request: gr.Request) -> Any:
     return (await request.json()).get("session_hash")
 
 
-def webcam_tab(models: Models, metrics: Metrics) -> gr.HTML:
+def webcam_tab(models: Models, metrics: Metrics, unclear_below: float) -> gr.HTML:
     """Add the tab's component to the surrounding Blocks.
 
     Args:
         models: score the frames; called from several threads at once.
         metrics: count the results and the viewers.
+        unclear_below: where the threshold of doubt begins, 0-1.
 
     Returns:
         The component. Its prop `model` is the name of the model that its session uses.
@@ -119,7 +121,8 @@ def webcam_tab(models: Models, metrics: Metrics) -> gr.HTML:
 
     async def recognize_frame(data: Any, request: gr.Request) -> dict[str, Any]:
         with metrics.attempt(FRAME) as attempt:
-            answer = await handlers.recognize_frame(data, await session_of(request))
+            with speaking(preferred(request.headers.get("accept-language", ""))):  # of what is recorded
+                answer = await handlers.recognize_frame(data, await session_of(request))
             attempt.outcome = "refused" if "error" in answer else "result"
         return answer
 
@@ -130,15 +133,12 @@ def webcam_tab(models: Models, metrics: Metrics) -> gr.HTML:
         handlers.viewers.drop(str(request.session_hash))
 
     webcam = gr.HTML(
-        html_template=(STATIC / "webcam.html").read_text(encoding="utf-8"),
+        text("webcam.html"),
         js_on_load=script("webcam_on_load.js"),
         server_functions=[recognize_frame, take_recording],
         apply_default_css=False,
         elem_id="webcam",
-        colors={label: [color, text_color(color)] for label, color in COLORS.items()},
-        other_color=[OTHER_COLOR, text_color(OTHER_COLOR)],
-        model=models.default,
-        models=list(models.names),  # their places are those of `DeviceFiles`
+        **device_props(models, unclear_below),
     )
     if Context.root_block is not None:
         Context.root_block.unload(forget)

@@ -13,11 +13,11 @@ from typing import Any, Protocol, TypeVar
 
 import gradio as gr
 
+from gradio_ui.language import t
 from gradio_ui.views.html import message, progress_bar
 
 LINE = 8  # visitors who wait in a `Workplace`, each of whom takes one of Gradio's 40 threads; others wait in its queue
 TELL_EVERY = 1.0  # seconds between two reports to those who wait; Gradio notices only then that somebody has left
-CHANGED = message("warning", "Settings changed: run again", "The results below were made with the settings before.")
 
 
 class WorkView(Protocol):
@@ -50,20 +50,30 @@ class WorkView(Protocol):
 View = TypeVar("View", bound=WorkView)
 
 
-def busy(cleared: View, text: str) -> View:
-    """Show that the work is under way: no results, only `text` and Cancel."""
+def busy(cleared: View, told: str) -> View:
+    """Show that the work is under way: no results, only `told` and Cancel."""
     changed: View = cleared._replace(
-        notice=text, start=gr.Button(interactive=False), cancel=gr.Button("Cancel", interactive=True)
+        notice=told, start=gr.Button(interactive=False), cancel=gr.Button(t("work.cancel"), interactive=True)
     )
     return changed
 
 
-def idle(view: View, text: str) -> View:
+def idle(view: View, told: str) -> View:
     """Show how the work has ended."""
     changed: View = view._replace(
-        notice=text, start=gr.Button(interactive=True), cancel=gr.Button("Cancel", interactive=False)
+        notice=told, start=gr.Button(interactive=True), cancel=gr.Button(t("work.cancel"), interactive=False)
     )
     return changed
+
+
+def changed() -> str:
+    """Say that the results were made with other settings."""
+    return message("warning", t("work.changed"), t("work.changed_info"))
+
+
+def failed() -> str:
+    """Say that the work failed."""
+    return message("error", t("work.stopped"), t("work.again"))
 
 
 class Workplace:
@@ -121,10 +131,10 @@ class Workplace:
             with self.cancellable(request, given_up.set):
                 before = wait(0)
                 while before and not given_up.is_set():
-                    yield busy(cleared, progress_bar(f"Waiting, {before} before you", None))
+                    yield busy(cleared, progress_bar(t("work.waiting", count=before), None))
                     before = wait(TELL_EVERY)
             if given_up.is_set():
-                yield idle(cleared, message("info", "Cancelled", "The work had not begun."))
+                yield idle(cleared, message("info", t("work.cancelled"), t("work.not_begun")))
             else:
                 yield from work
 
@@ -132,7 +142,7 @@ class Workplace:
         """End the work of a session, if there is any; what is done so far is kept."""
         if (end := self._ends.get(str(request.session_hash))) is not None:
             end()
-            return gr.Button("Cancelling …", interactive=False)
+            return gr.Button(t("work.cancelling"), interactive=False)
         return gr.Button(interactive=False)
 
 
@@ -144,7 +154,7 @@ def connect(
     options: Sequence[Any],
     *,
     cleared: View,
-    welcome: str,
+    welcome: Callable[[], str],
 ) -> None:
     """Add the events of a tab with long work.
 
@@ -155,10 +165,9 @@ def connect(
         stop: For the button, see `Workplace.stop`.
         options: Components whose values `work` takes after the files.
         cleared: Values of the components when there is no result.
-        welcome: Message for when there are no files.
+        welcome: Gives the message for when there are no files.
     """
     outputs, inputs = list(view), [source, *options]
-    failed = message("error", "The work stopped", "Try again, or with other files.")
     running = gr.on(
         [view.start.click, source.upload],
         work,
@@ -183,7 +192,7 @@ def connect(
     )
     gr.on(
         [option.change for option in options],
-        lambda made, *values: CHANGED if made is not None and made != list(values) else "",
+        lambda made, *values: changed() if made is not None and made != list(values) else "",
         inputs=[made_with, *options],
         outputs=view.changed,
         show_progress="hidden",
@@ -191,7 +200,7 @@ def connect(
         queue=False,
     )
     running.failure(
-        lambda files: idle(cleared, failed if files else welcome),  # clearing fails the work, too
+        lambda files: idle(cleared, failed() if files else welcome()),  # clearing fails the work, too
         inputs=source,
         outputs=outputs,
         preprocess=False,
@@ -199,7 +208,7 @@ def connect(
     )
     view.cancel.click(stop, outputs=view.cancel, api_visibility="private", queue=False)
     source.clear(
-        lambda: [None, *idle(cleared, welcome)],
+        lambda: [None, *idle(cleared, welcome())],
         outputs=[made_with, *outputs],
         cancels=[running],
         api_visibility="private",

@@ -5,14 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from gradio_ui.language import shown_name, t
 from gradio_ui.views import html as charts
 
 Result = dict[str, Any]  # of one picture, as the endpoint `/recognize` gives it
-
-WHY = (
-    "FER-2013 gives each picture one label; for FER+ ten people voted on the same pictures, with contempt among the "
-    "choices, and called far more of them neutral. So its model says neutral more often, and more surely."
-)
 
 
 def has_face(result: Result, index: Any) -> bool:
@@ -24,9 +20,9 @@ def face_bars(result: Result, index: int) -> str:
     """Draw the bars of one face, counted from 0."""
     faces = result["faces"]
     face = faces[index]
-    title = "Apparent expression" if len(faces) == 1 else f"Apparent expression of face {face['face']}"
-    note = f"Unclear: {face['shown']}. No expression reaches {result['threshold']:.0%}." if face["unclear"] else ""
-    return charts.bars(face["probabilities"], title, note, index)
+    title = t("face.title") if len(faces) == 1 else t("face.title_of", number=face["face"])
+    doubt = t("face.doubt", shown=shown_name(face), threshold=f"{result['threshold']:.0%}")
+    return charts.bars(face["probabilities"], title, doubt if face["unclear"] else "", index)
 
 
 def comparison(first: tuple[str, Result], second: tuple[str, Result], index: int) -> str:
@@ -41,15 +37,16 @@ def comparison(first: tuple[str, Result], second: tuple[str, Result], index: int
     face = found["faces"][index]
     match = max(seen["faces"], key=lambda candidate: overlap(face["box"], candidate["box"]), default=None)
     if match is None or not overlap(face["box"], match["box"]):
-        return charts.message("info", f"{other} has no result for this face")
+        return charts.message("info", t("compare.none", model=other))
     texts = charts.verdict_text(face), charts.verdict_text(match)
     same = face["shown"] == match["shown"]
-    told = f"Both say {escape(face['shown'])}." if same else "They do not say the same."
+    told = escape(t("compare.same", shown=shown_name(face)) if same else t("compare.differ"))
     columns = "".join(
         f"<div>{charts.bars(one['probabilities'], title, text)}</div>"
         for title, one, text in ((name, face, texts[0]), (other, match, texts[1]))
     )
-    return f'<p><strong>{told}</strong></p><div class="fer-compare">{columns}</div><p class="fer-hint">{WHY}</p>'
+    why = f'<p class="fer-hint">{t("compare.why")}</p>'
+    return f'<p><strong>{told}</strong></p><div class="fer-compare">{columns}</div>{why}'
 
 
 def overlap(a: list[float], b: list[float]) -> float:

@@ -21,7 +21,7 @@ def example_images() -> dict[str, np.ndarray]:
     pair.paste(head, (0, 0))
     pair.paste(head.transpose(Image.Transpose.FLIP_LEFT_RIGHT).rotate(8, Image.Resampling.BICUBIC), (240, 0))
     return {
-        "A portrait": np.asarray(portrait),
-        "Two faces": np.asarray(pair),
-        "A cat": np.asarray(Image.open(files / "chelsea.png").convert("RGB")),
+        "portrait": np.asarray(portrait),
+        "pair": np.asarray(pair),
+        "cat": np.asarray(Image.open(files / "chelsea.png").convert("RGB")),
     }

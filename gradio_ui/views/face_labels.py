@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradio_ui.language import drawn, label_name, shown_name, t
 from gradio_ui.recognition.doubt import UNCLEAR_BELOW
 from gradio_ui.recognition.palette import UNCLEAR_COLOR, colors_of, text_color
 from gradio_ui.recognition.tracker import TrackedFace
@@ -62,13 +63,12 @@ def annotate(frame: np.ndarray, recognition: Recognition, threshold: float = UNC
     image = np.array(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
     alone = len(recognition) == 1
     colors = colors_of(recognition.labels)
-    _draw_faces(
-        image,
-        [
+    with drawn():
+        marks = [
             _mark(None if alone else face["face"], [v * scale for v in box], face, colors)
             for box, face in zip(recognition.faces.xyxy.tolist(), recognition.to_dicts(threshold), strict=True)
-        ],
-    )
+        ]
+    _draw_faces(image, marks)
     return image
 
 
@@ -86,24 +86,19 @@ def face_drawer(labels: Sequence[str]) -> Draw:
     def draw(frame: np.ndarray, faces: Sequence[TrackedFace]) -> np.ndarray:
         if not faces:
             return frame
+        told = [
+            {
+                "label": face.label,
+                "probability": float(face.probabilities[places[face.label]]),
+                "unclear": face.unclear,
+                "shown": face.shown,
+            }
+            for face in faces
+        ]
         image = frame.copy()
-        _draw_faces(
-            image,
-            [
-                _mark(
-                    face.face,
-                    face.box,
-                    {
-                        "label": face.label,
-                        "probability": float(face.probabilities[places[face.label]]),
-                        "unclear": face.unclear,
-                        "shown": face.shown,
-                    },
-                    colors,
-                )
-                for face in faces
-            ],
-        )
+        with drawn():
+            marks = [_mark(face.face, face.box, one, colors) for face, one in zip(faces, told, strict=True)]
+        _draw_faces(image, marks)
         return image
 
     return draw
@@ -111,7 +106,8 @@ def face_drawer(labels: Sequence[str]) -> Draw:
 
 def _mark(number: int | None, box: Sequence[float], told: dict[str, Any], colors: dict[str, str]) -> _Mark:
     """Make the mark of a face; `told` has the label, probability, unclear and shown of `tables.face_dict`."""
-    texts = label_texts(number, told["label"], told["probability"], told["unclear"], told["shown"])
+    names = label_name(told["label"]), told["probability"], told["unclear"], shown_name(told), t("face.unclear")
+    texts = label_texts(number, *names)
     return _Mark(box, texts, UNCLEAR_COLOR if told["unclear"] else colors[told["label"]], told["unclear"])
 
 
@@ -170,21 +166,26 @@ def _patch(text: str, font: int, size: tuple[int, int], color: str) -> np.ndarra
     patch = Image.new("RGB", size, color)
     draw = ImageDraw.Draw(patch)
     draw.rectangle((0, 0, size[0] - 1, size[1] - 1), outline="#000000", width=max(1, font // 16))
-    draw.text((size[0] / 2, size[1] / 2), text, font=_font(font), fill=text_color(color), anchor="mm")
+    draw.text((size[0] / 2, size[1] / 2), text, font=_font(font, text.isascii()), fill=text_color(color), anchor="mm")
     return np.asarray(patch)
 
 
 @lru_cache(maxsize=1024)
 def _em_width(text: str) -> float:
     """Measure a text in units of the font's size."""
-    return float(_font(100).getlength(text)) / 100
+    return float(_font(100, text.isascii()).getlength(text)) / 100
 
 
 @lru_cache(maxsize=32)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size: int, ascii_only: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Load Pillow's own font, or DejaVu Sans of matplotlib, which has more letters."""
     from PIL import ImageFont
 
-    return ImageFont.load_default(size=size)
+    if ascii_only:
+        return ImageFont.load_default(size=size)
+    import matplotlib
+
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def _rgb(color: str) -> list[int]:

@@ -14,26 +14,30 @@ from typing import Any
 
 import numpy as np
 
-from gradio_ui.recognition.doubt import UNCLEAR_BELOW
+from gradio_ui.language import label_name, shown_name, t
+from gradio_ui.language import text as text_of
 from gradio_ui.recognition.palette import colors_of
 from gradio_ui.recognition.tables import face_cells, face_columns, write_csv
 from gradio_ui.views.face_labels import heat_overlay, heat_scale
 
 FaceDict = dict[str, Any]  # one element of Recognition.to_dicts()
 
-THRESHOLD_SLIDER: dict[str, Any] = {  # the arguments of gr.Slider in every tab
-    "minimum": 0,
-    "maximum": 1,
-    "step": 0.05,
-    "value": UNCLEAR_BELOW,
-    "label": "Unclear below",
-    "info": "An expression less probable than this is reported as unclear.",
-}
 
-BLUR_BOX: dict[str, Any] = {  # the arguments of gr.Checkbox in every tab
-    "label": "Blur faces",
-    "info": "Hides who is seen in the pictures and videos that you save.",
-}
+def threshold_slider(unclear_below: float) -> dict[str, Any]:
+    """Give the arguments of gr.Slider for the threshold of doubt, which begins at this probability."""
+    return {
+        "minimum": 0,
+        "maximum": 1,
+        "step": 0.05,
+        "value": unclear_below,
+        "label": text_of("option.unclear"),
+        "info": text_of("option.unclear_info"),
+    }
+
+
+def blur_box() -> dict[str, Any]:
+    """Give the arguments of gr.Checkbox for the blur."""
+    return {"label": text_of("option.blur"), "info": text_of("option.blur_info")}
 
 
 def data_url(mime: str, content: bytes) -> str:
@@ -59,14 +63,14 @@ def image(
     """
     buttons = "".join(
         f'<button type="button" data-face="{index}" aria-pressed="{"false" if index else "true"}" '
-        f'aria-label="Face {escape(face_name(face))}" title="{escape(face_name(face))}" style="{_over(face, size)}">'
-        "</button>"
+        f'aria-label="{escape(t("face.number", number=face_name(face)))}" title="{escape(face_name(face))}" '
+        f'style="{_over(face, size)}"></button>'
         for index, face in enumerate(faces)
     )
     return (
         f'<div class="fer-picture"><div class="fer-faces">{_img(frame, description)}{buttons}</div>'
         '<button type="button" class="fer-button" data-do="save" '
-        f'data-name="{escape(name)}">Save picture</button></div>'
+        f'data-name="{escape(name)}">{t("image.save")}</button></div>'
     )
 
 
@@ -80,7 +84,14 @@ def _over(face: FaceDict, size: Sequence[int]) -> str:
 
 def verdict_text(face: FaceDict) -> str:
     """Say what to report of a face: its label with the probability, or what it may be where that is unclear."""
-    return f"unclear: {face['shown']}" if face["unclear"] else f"{face['label']} {face['probability']:.0%}"
+    if face["unclear"]:
+        return t("face.unclear_as", shown=shown_name(face))
+    return f"{label_name(face['label'])} {face['probability']:.0%}"
+
+
+def table_text(face: FaceDict) -> str:
+    """Say what is shown for a face, where its probability stands beside it."""
+    return t("face.unclear_as", shown=shown_name(face)) if face["unclear"] else label_name(face["label"])
 
 
 def face_name(face: FaceDict) -> str:
@@ -88,19 +99,19 @@ def face_name(face: FaceDict) -> str:
     return f"{face['face']} · {verdict_text(face)}"
 
 
-def thumbnail(frame: np.ndarray, name: str, height: int = 96) -> str:
-    """Show a small copy of a picture under its name.
+def thumbnail(frame: np.ndarray, key: str, height: int = 96) -> str:
+    """Show a small copy of a picture, whose name page.js fills in.
 
     Args:
         frame: (h, w, 3) uint8 RGB.
-        name: What it is called.
+        key: Of its name in the files of texts.
         height: In pixels.
     """
     from PIL import Image
 
     small = Image.fromarray(frame)
     small.thumbnail((4 * height, height))
-    return _img(np.asarray(small), name)
+    return _img(np.asarray(small), t(key)).replace("<img", f'<img data-i18n-alt="{key}"', 1)
 
 
 def _img(frame: np.ndarray, description: str) -> str:
@@ -119,17 +130,16 @@ def saliency(crop: np.ndarray, heat: np.ndarray, label: str) -> str:
         heat: (h, w) float32 in 0-1; all 0 where nothing raised its score.
         label: The expression that the map is of.
     """
+    name = label_name(label)
     if not heat.any():
-        return message("info", f"No part of this face speaks for “{label}”", "Choose another expression.")
+        return message("info", t("map.nothing", label=name), t("map.choose"))
+    scale = f'<i style="background:linear-gradient(90deg,{",".join(heat_scale())})"></i>'
     return (
-        f'<div class="fer-saliency"><figure>{_img(crop, "The face as the model gets it")}'
-        "<figcaption>The face</figcaption></figure>"
-        f"<figure>{_img(heat_overlay(crop, heat), f'The same face under a map of what speaks for {label}')}"
-        f'<figcaption>little <i style="background:linear-gradient(90deg,{",".join(heat_scale())})"></i> much'
-        "</figcaption></figure></div>"
-        f'<p class="fer-hint">Bright parts raise this model’s score for “{escape(label)}” most. The map is coarse, '
-        "and each has its own scale. It shows where the model looked; it does not show why, whether the answer is "
-        "right, or anything about the person.</p>"
+        f'<div class="fer-saliency"><figure>{_img(crop, t("map.face_alt"))}'
+        f"<figcaption>{t('map.face')}</figcaption></figure>"
+        f"<figure>{_img(heat_overlay(crop, heat), t('map.map_alt', label=name))}"
+        f'<figcaption dir="ltr">{t("map.little")} {scale} {t("map.much")}</figcaption></figure></div>'
+        f'<p class="fer-hint">{escape(t("map.hint", label=name))}</p>'
     )
 
 
@@ -144,7 +154,7 @@ def bars(probabilities: Mapping[str, float], title: str = "", note: str = "", ch
     """
     colors = colors_of(list(probabilities))
     rows = "".join(
-        f'<li><span class="fer-name">{escape(label)}</span>'
+        f'<li><span class="fer-name">{escape(label_name(label))}</span>'
         f'<span class="fer-track" aria-hidden="true"><i style="width:{p:.1%};background:{colors[label]}"></i></span>'
         f'<span class="fer-value">{p:.1%}</span></li>'
         for label, p in sorted(probabilities.items(), key=lambda item: -item[1])
@@ -173,24 +183,27 @@ def progress_bar(text: str, share: float | None) -> str:
     value = "" if share is None else f' value="{share:.3f}"'
     return (
         f'<div class="fer-message" role="status"><strong>{escape(text)}</strong>'
-        f'<progress{value} aria-label="Progress"></progress></div>'
+        f'<progress{value} aria-label="{t("work.progress")}"></progress></div>'
     )
 
 
 def table(faces: Sequence[FaceDict]) -> str:
     """Tabulate all faces by number: label, probability, box in pixels, detector's confidence; a row chooses one."""
     head = "".join(
-        f'<th scope="col">{name}</th>' for name in ("Face", "Expression", "Probability", "Box (px)", "Detector")
+        f'<th scope="col">{t(f"image.{name}")}</th>'
+        for name in ("face", "expression", "probability", "box", "detector")
     )
     rows = "".join(
         f'<tr data-face="{index}" aria-current="{"false" if index else "true"}"><th scope="row">'
-        f'<button type="button" aria-label="Choose face {face["face"]}">{face["face"]}</button></th>'
-        f"<td>{'unclear: ' * face['unclear']}{escape(face['shown'])}</td><td>{face['probability']:.1%}</td>"
+        f'<button type="button" aria-label="{t("image.choose_number", number=face["face"])}">'
+        f"{face['face']}</button></th>"
+        f"<td>{escape(table_text(face))}</td><td>{face['probability']:.1%}</td>"
         f"<td>{', '.join(f'{v:.0f}' for v in face['box'])}</td><td>{face['confidence']:.0%}</td></tr>"
         for index, face in sorted(enumerate(faces), key=lambda one: one[1]["face"])
     )
     return (
-        '<div class="fer-scroll" tabindex="0" role="region" aria-label="All faces"><table class="fer-table">'
+        f'<div class="fer-scroll" tabindex="0" role="region" aria-label="{t("image.all_faces")}">'
+        '<table class="fer-table">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -205,11 +218,11 @@ def to_csv(faces: Sequence[FaceDict]) -> str:
 def downloads(result: dict[str, Any], stem: str = "expressions") -> str:
     """Add links that save the result as JSON and CSV, in files of that name."""
     files = (
-        ("JSON", f"{stem}.json", "application/json", json.dumps(result, indent=2)),
-        ("CSV", f"{stem}.csv", "text/csv", to_csv(result["faces"])),
+        (t("save.json"), f"{stem}.json", "application/json", json.dumps(result, indent=2)),
+        (t("save.csv"), f"{stem}.csv", "text/csv", to_csv(result["faces"])),
     )
     links = "".join(
-        f'<a class="fer-button" download="{escape(name)}" href="{data_url(mime, text.encode())}">Download {label}</a>'
-        for label, name, mime, text in files
+        f'<a class="fer-button" download="{escape(name)}" href="{data_url(mime, content.encode())}">{label}</a>'
+        for label, name, mime, content in files
     )
     return f'<div class="fer-actions">{links}</div>'

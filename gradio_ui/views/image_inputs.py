@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import gradio as gr
 
+from gradio_ui.language import text
 from gradio_ui.views import html as charts
 from gradio_ui.views.examples import example_images
 
@@ -19,10 +20,10 @@ class ImageInputs(NamedTuple):
     examples: gr.Dataset
 
 
-def image_inputs() -> ImageInputs:
-    """Add what a picture comes in by to the surrounding Blocks."""
+def image_inputs(unclear_below: float) -> ImageInputs:
+    """Add what a picture comes in by to the surrounding Blocks; the threshold begins at `unclear_below`."""
     image = gr.Image(
-        label="Picture",
+        label=text("image.picture"),
         type="filepath",
         image_mode=None,
         format="png",  # of the examples; uploads stay as they are
@@ -36,16 +37,16 @@ def image_inputs() -> ImageInputs:
         '<p class="fer-message fer-error" role="alert" hidden></p>', elem_id="camera-refused", apply_default_css=False
     )
     whole = gr.Checkbox(
-        label="The picture is one face",
-        info="Skips the search for faces: for cut-outs such as FER-2013's.",
+        label=text("image.whole"),
+        info=text("image.whole_info"),
         elem_id="whole-picture",
     )
-    threshold = gr.Slider(**charts.THRESHOLD_SLIDER, elem_id="threshold")
+    threshold = gr.Slider(**charts.threshold_slider(unclear_below), elem_id="threshold")
     # Not gr.Examples: it names files of the server in /config, and keeps them among the visitors' files.
     examples = gr.Dataset(
-        label="Examples",
+        label=text("image.examples"),
         components=[gr.HTML(visible=False)],
-        samples=[[charts.thumbnail(frame, name)] for name, frame in example_images().items()],
+        samples=[[charts.thumbnail(frame, f"image.example.{name}")] for name, frame in example_images().items()],
         type="index",
         elem_id="examples",
     )

@@ -143,7 +143,9 @@ def percent(probability: float) -> str:
     return f"{math.floor(100 * probability + 0.5)}%"
 
 
-def label_texts(number: int | None, label: str, probability: float, unclear: bool, shown: str) -> list[str]:
+def label_texts(
+    number: int | None, label: str, probability: float, unclear: bool, shown: str, doubt: str = "unclear"
+) -> list[str]:
     """Give the texts of a face, the longest first.
 
     Args:
@@ -152,6 +154,7 @@ def label_texts(number: int | None, label: str, probability: float, unclear: boo
         probability: of that label, 0-1.
         unclear: whether it is too low.
         shown: the label, or the two most probable ones where it is unclear; see `doubt.verdict`.
+        doubt: the word for unclear.
     """
-    texts = [f"unclear: {shown}", "unclear"] if unclear else [f"{label} {percent(probability)}", label]
+    texts = [f"{doubt}: {shown}", doubt] if unclear else [f"{label} {percent(probability)}", label]
     return texts if number is None else [*(f"{number} {text}" for text in texts), str(number)]

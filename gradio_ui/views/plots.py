@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradio_ui.language import label_name, t
 from gradio_ui.recognition.palette import DASHES, colors_of
 from gradio_ui.recognition.tables import escape_cell, label_columns
 from gradio_ui.recognition.tracker import LOST_SECONDS
@@ -39,12 +40,12 @@ def progress(reached: float, duration: float | None, elapsed: float) -> str:
         elapsed: Seconds that the analysis has taken so far.
     """
     if not reached:
-        return charts.progress_bar("Reading the video", None)
+        return charts.progress_bar(t("video.reading"), None)
     if not duration:
-        return charts.progress_bar(f"{clock(reached)} analysed", None)
+        return charts.progress_bar(t("video.reached", done=clock(reached)), None)
     share = min(1.0, reached / duration)
-    left = clock(elapsed * (1 / share - 1))
-    return charts.progress_bar(f"{clock(reached)} of {clock(duration)} analysed, {left} left", share)
+    times = {"done": clock(reached), "total": clock(duration), "left": clock(elapsed * (1 / share - 1))}
+    return charts.progress_bar(t("video.progress", **times), share)
 
 
 def summary_html(found: Mapping[str, Any], moments: Mapping[str, Moment]) -> str:
@@ -57,20 +58,24 @@ def summary_html(found: Mapping[str, Any], moments: Mapping[str, Moment]) -> str
     if found["dominant"] is None:
         return ""
     cards = "".join(
-        f'<figure><button type="button" data-seconds="{moment.seconds:.3f}" title="Show in the video">'
-        f'<img src="{_jpeg_url(moment.thumbnail)}" alt="Show face {moment.face} at {clock(moment.seconds)}"></button>'
-        f"<figcaption><strong>{escape(moment.label)}</strong> {moment.probability:.0%}<br>"
-        f"{clock(moment.seconds)}, face {moment.face}</figcaption></figure>"
+        f'<figure><button type="button" data-seconds="{moment.seconds:.3f}" title="{t("video.show")}">'
+        f'<img src="{_jpeg_url(moment.thumbnail)}" alt="{t("video.show_face", **_place(moment))}"></button>'
+        f"<figcaption><strong>{escape(label_name(moment.label))}</strong> {moment.probability:.0%}<br>"
+        f"{t('video.at', **_place(moment))}</figcaption></figure>"
         for moment in sorted(moments.values(), key=lambda moment: moment.seconds)
     )
-    title = f"Mostly {found['dominant']}: share of the time that faces were seen"
-    doubt = f"Unclear, as no expression reached {found['threshold']:.0%}, in {found['unclear']:.0%} of that time."
+    title = t("video.mostly", label=label_name(found["dominant"]))
+    doubt = t("video.doubt", threshold=f"{found['threshold']:.0%}", share=f"{found['unclear']:.0%}")
     key_moments = (
-        '<h3 class="fer-title fer-next">Key moments</h3>'
-        '<p class="fer-hint">Choose one, or a place in the plot, to see it in the video.</p>'
+        f'<h3 class="fer-title fer-next">{t("video.moments")}</h3>'
+        f'<p class="fer-hint">{t("video.moments_info")}</p>'
         f'<div class="fer-moments">{cards}</div>'
     )
     return charts.bars(found["shares"], title, doubt if found["unclear"] else "") + (key_moments if cards else "")
+
+
+def _place(moment: Moment) -> dict[str, Any]:
+    return {"time": clock(moment.seconds), "number": moment.face}
 
 
 def _jpeg_url(image: np.ndarray) -> str:
@@ -102,7 +107,7 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
         rows=max(1, len(faces)),
         shared_xaxes=True,
         vertical_spacing=0.08,
-        subplot_titles=[f"Apparent expression of face {i}" for i in faces],
+        subplot_titles=[t("face.title_of", number=i) for i in faces],
     )
     for panel, face in enumerate(faces, start=1):
         own = rows[rows["face"] == face].reset_index(drop=True)
@@ -115,7 +120,7 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
             figure.add_scatter(
                 x=own["seconds"],
                 y=own[shown[label]].where(held == escape_cell(label)),
-                name=label,
+                name=label_name(label),
                 mode="lines",
                 line={"color": colors[label], "width": 7},
                 opacity=0.4,
@@ -126,7 +131,7 @@ def timeline(table: Path, found: Mapping[str, Any]) -> Figure:
             figure.add_scatter(
                 x=own["seconds"],
                 y=own[shown[label]],
-                name=label,
+                name=label_name(label),
                 mode="lines" if len(own) > 1 else "markers",
                 line={"color": colors[label], "width": 2, "dash": DASHES.get(label, "solid")},
                 hovertemplate="%{y:.0%}",
@@ -161,7 +166,7 @@ def _label_lines(figure: Figure, panel: int, ends: Sequence[float], colors: Mapp
     places = spread([max(0.0, end) for end in ends], min(LINE_LABEL, 1 / max(1, len(ends) - 1)))
     for (label, color), place in zip(colors.items(), places, strict=True):
         figure.add_annotation(
-            text=f'<span style="color:{color}">■</span> {escape(label)}',
+            text=f'<span style="color:{color}">■</span> {escape(label_name(label))}',
             x=1,
             xref=f"x{'' if panel == 1 else panel} domain",
             xanchor="left",

@@ -23,7 +23,7 @@ def main() -> None:
     from PIL import Image, ImageDraw
 
     recognizer = EmotionRecognizer.from_pretrained(MODEL)
-    portrait = Image.fromarray(example_images()["A portrait"]).resize((1200, 1200), Image.Resampling.LANCZOS)
+    portrait = Image.fromarray(example_images()["portrait"]).resize((1200, 1200), Image.Resampling.LANCZOS)
     portrait = portrait.crop((0, 0, *SIZE))
     frame = np.asarray(portrait)
     Image.fromarray(annotate(frame, recognizer(frame))).save(STATIC / "preview.jpg", quality=85)

@@ -102,7 +102,7 @@ def test_a_batch_gives_a_table(page: Any, site: str, images: list[Path]) -> None
     found = json.loads(saved(page, "all-json"))
     assert [image["file"] for image in found["images"]] == [path.name for path in images]
     page.get_by_role("button", name="pair.png").click()
-    page.locator(".space-faces select").select_option("1")
+    page.locator(".fer-still-faces select").select_option("1")
     page.get_by_role("heading", name="Apparent expression of face 2").wait_for()
     assert [face["face"] for face in json.loads(saved(page, "json"))["faces"]] == [1, 2]
     with page.expect_download() as download:
@@ -135,7 +135,8 @@ PASTE = """async (address) => {
     "target",
     [
         "document.dispatchEvent(new ClipboardEvent('paste', { clipboardData }));",
-        "document.querySelector('.space-drop').dispatchEvent(new DragEvent('drop', { dataTransfer: clipboardData }));",
+        "document.querySelector('.fer-still-drop')"
+        ".dispatchEvent(new DragEvent('drop', { dataTransfer: clipboardData }));",
     ],
     ids=["paste", "drop"],
 )

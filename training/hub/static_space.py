@@ -128,9 +128,14 @@ def static_files(root: Path, model: StaticModel, runtime: Path | None = None) ->
     files: dict[str, Path | bytes] = {
         path.relative_to(static).as_posix(): path
         for path in sorted(static.rglob("*"))
-        if path.suffix in (".js", ".css")
+        if path.suffix in (".js", ".css", ".json")
     }
-    for name in ("picture.js", "webcam_on_load.js", "static_space/service-worker.js"):  # of the server's page; below
+    for name in (
+        "picture.js",
+        "webcam_on_load.js",
+        "device_images_on_load.js",
+        "static_space/service-worker.js",
+    ):  # of the server's page; below
         del files[name]
     template = static / "static_space"
     for path in sorted(template.glob("icon*")):
@@ -184,6 +189,7 @@ def _page(static: Path, model: StaticModel, runtime: Path | None) -> str:
         "hosts": " ".join(hosts),
         "palette": json.dumps(palette),
         "webcam": (static / "webcam.html").read_text(encoding="utf-8"),
+        "images": (static / "device_images.html").read_text(encoding="utf-8"),
         "about": _about(model),
         "limits": (static / "limits.html").read_text(encoding="utf-8"),
     }
@@ -213,12 +219,19 @@ def _runtime(folder: Path) -> dict[str, Path]:
 
 def _about(model: StaticModel) -> str:
     """Describe the model in HTML: its name, its labels, and the main figures of its report."""
-    labels = ", ".join(escape(label) for label in labels_of(read_config(model.folder)))
+    labels = ", ".join(
+        f'<span data-i18n="label.{label}">{label}</span>' if label in COLORS else escape(label)
+        for label in labels_of(read_config(model.folder))
+    )
     name = f"<code>{escape(model.name)}</code>"
     if model.revision:
         at = f"https://huggingface.co/{escape(model.name)}/tree/{model.revision}"
         name = f'<a href="{at}">{escape(model.name)}</a>, revision <code>{model.revision[:8]}</code>'
-    facts = f"<ul><li>Model: {name}</li><li>Expressions: {labels}</li><li>Face detector: YuNet</li></ul>"
+    facts = (
+        f'<ul><li><span data-i18n="about.checkpoint"></span> {name}</li>'
+        f'<li><span data-i18n="about.labels"></span> {labels}</li>'
+        '<li><span data-i18n="about.detector"></span> YuNet</li></ul>'
+    )
     report = model.folder / REPORT_FILE
     return facts + (_figures(Report.load(report)) if report.is_file() else "")
 
@@ -236,8 +249,8 @@ def _figures(report: Report) -> str:
             cells = "".join(f"<td>{format_cell(result, metric)}</td>" for metric in COLUMNS)
             rows.append(f'<tr><th scope="row">{escape(place)}</th>{cells}</tr>')
     return (
-        "<h3>Main figures</h3>"
+        '<div lang="en" dir="ltr"><h3>Main figures</h3>'
         '<div class="fer-scroll" tabindex="0" role="region" aria-label="Main figures"><table class="fer-table">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-        "<p>95 % bootstrap intervals in parentheses, measured by the Python engine.</p>"
+        "<p>95 % bootstrap intervals in parentheses, measured by the Python engine.</p></div>"
     )

@@ -1,16 +1,20 @@
 // The static page: tabs, and the service worker that keeps the page for use without a network.
 
+import { mountImages } from "../device_images.js";
+import { fillIn, t } from "../i18n.js";
+import { Palette } from "../palette.js";
 import { DeviceSource } from "../sources.js";
 import { mountWebcam } from "../webcam.js";
-import { mountImages } from "./image_tab.js";
 
+fillIn(document);
+document.title = t("page.title");
 const { colors, other } = JSON.parse(document.querySelector("#palette").textContent);
-const colorsOf = (label) => colors[label] ?? other;
+const palette = new Palette(colors, other);
 const device = new DeviceSource(() => new URL("device.json", document.baseURI).href);
 const tabs = [...document.querySelectorAll("[role=tab]")];
 const panels = tabs.map((tab) => document.getElementById(tab.getAttribute("aria-controls")));
 const [webcam, images] = ["webcam", "image"].map((id) => document.getElementById(id));
-const mounted = { webcam: mountWebcam(webcam, { colorsOf, device }), image: mountImages(images, { colorsOf, device }) };
+const mounted = { webcam: mountWebcam(webcam, { palette, device }), image: mountImages(images, { palette, device }) };
 
 function open(index, focus = false) {
   for (const [i, tab] of tabs.entries()) {

@@ -149,13 +149,13 @@ def test_a_video_becomes_a_copy_and_tables(models: Models, stored: Path) -> None
 
 
 def test_a_model_that_fails_leaves_the_served_one(models: Models) -> None:
-    waiting, refused = Chooser(models, {}).choose("me/broken", "me/fake")
+    waiting, refused = Chooser(models, {}, {}).choose("me/broken", "me/fake")
     assert "Loading me/broken" in waiting.notice
     assert "me/fake stays in use" in refused.notice and refused.model == gr.skip()
 
 
 def test_a_switch_called_off_changes_nothing(models: Models) -> None:
-    (kept,) = Chooser(models, {}).choose(None, "me/fake")
+    (kept,) = Chooser(models, {}, {}).choose(None, "me/fake")
     assert kept.choice.value == "me/fake" and kept.model == kept.webcam == kept.notice == gr.skip()
 
 

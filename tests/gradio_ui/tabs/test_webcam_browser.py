@@ -90,7 +90,7 @@ def test_start_waits_for_the_script(page: Any, url: str) -> None:
     held: list[Any] = []
     page.route("**/page/webcam.js", lambda route: held.append(route))
     open_webcam(page, url)
-    page.wait_for_function("document.querySelector('#webcam .fer-cover-text')?.textContent === 'Loading…'")
+    page.wait_for_function("document.querySelector('#webcam .fer-cover-text')?.textContent === 'Loading'")
     start = page.get_by_role("button", name="Start camera")
     assert start.is_disabled()
     held.pop().continue_()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gradio_ui.language import t
 from gradio_ui.recognition.palette import COLORS, text_color
 from gradio_ui.recognition.types import Recognition
 from gradio_ui.tabs.about import model_card
@@ -112,7 +113,8 @@ def test_examples_are_images() -> None:
     assert len(images) >= 2
     for name, frame in images.items():
         assert frame.dtype == np.uint8 and min(frame.shape[:2]) > 100
-        assert f'alt="{name}"' in charts.thumbnail(frame, name)
+        key = f"image.example.{name}"
+        assert f'alt="{t(key)}"' in charts.thumbnail(frame, key)
 
 
 def test_card_loses_front_matter_keeps_its_images(tmp_path: Path) -> None:

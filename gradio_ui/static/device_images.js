@@ -1,32 +1,35 @@
-// The image tab: one or many images, dropped, pasted, chosen or taken, recognized on this device; nothing is uploaded.
+// One or many images, dropped, pasted, chosen or taken, recognized on this device; nothing is uploaded. It is the image
+// tab of the static page, and a choice in that of the server's.
 
-import { REASONS, openCamera, release } from "../camera.js";
-import { readingOrder, verdict } from "../labels.js";
-import { UNCLEAR_BELOW } from "../on_device/doubt.js";
-import { imagesToCSV, save, saveBlob } from "../table.js";
-import { paintStill } from "../view.js";
+import { REASONS, openCamera, release } from "./camera.js";
+import { counted, labelName, shownName, t, translated } from "./i18n.js";
+import { readingOrder, verdict } from "./labels.js";
+import { UNCLEAR_BELOW } from "./on_device/doubt.js";
+import { imagesToCSV, save, saveBlob } from "./table.js";
+import { paintStill } from "./view.js";
 
 const LONG_SIDE = 1600; // pixels of the image that is shown; a small one is enlarged
 const SMALLEST = 480;
 
 /**
  * Bring the tab to life.
- * @param {HTMLElement} root
+ * @param {HTMLElement} root holds device_images.html
  * @param {object} options
- * @param {(label: string) => [string, string]} options.colorsOf colors of a label's bar and of the text on it
- * @param {import("../sources.js").DeviceSource} options.device
- * @returns {{stop: () => void}} to be called when the tab is left
+ * @param {import("./palette.js").Palette} options.palette
+ * @param {import("./sources.js").DeviceSource} options.device
+ * @param {number} [options.unclearBelow] probability below which a label is unclear
+ * @returns {{modelChanged: () => void, stop: () => void}} to be called after the model has changed, and when the tab is left
  */
-export function mountImages(root, { colorsOf, device }) {
+export function mountImages(root, { palette, device, unclearBelow = UNCLEAR_BELOW }) {
   const find = (selector) => root.querySelector(selector);
-  const whole = find("[data-pick=whole]"), video = find("video"), canvas = find(".space-result canvas");
+  const whole = find("[data-pick=whole]"), video = find("video"), canvas = find(".fer-still-result canvas");
   let entries = []; // { file, blob, size, faces } or { file, blob, error }
   let shown = null;
   let job = null; // the work in progress; another one takes its place
 
   async function add(files) {
     const images = [...files].filter(({ type }) => type.startsWith("image/"));
-    if (!images.length) return files.length && tell("Expected images, got other files. JPEG, PNG, WebP, GIF, BMP and AVIF are read.");
+    if (!images.length) return files.length && tell(t("space.other_files"));
     entries = images.map((blob) => ({ file: blob.name || "image.png", blob }));
     await run();
   }
@@ -36,13 +39,14 @@ export function mountImages(root, { colorsOf, device }) {
     for (const entry of entries) for (const key of ["size", "faces", "error"]) delete entry[key];
     show(null);
     try {
-      await device.load(({ loaded, total }) => job === mine && progress(`Loading the model: ${mb(loaded)} of ${mb(total)} MB, once`, loaded, total));
+      await device.load(({ loaded, total }) => job === mine && progress(t("cam.model", { loaded: mb(loaded), total: mb(total) }), loaded, total));
     } catch (error) {
-      if (job === mine) finish(error.message);
+      if (job === mine) finish(translated(error.message));
       return;
     }
+    palette.labels = device.labels;
     for (const [done, entry] of entries.entries()) {
-      progress(entries.length > 1 ? `${done} of ${entries.length} images` : "Looking for faces…", done, entries.length);
+      progress(entries.length > 1 ? `${done} / ${entries.length}` : t("space.looking"), done, entries.length);
       await recognize(entry);
       if (job !== mine) return;
       if (done === 0) show(entry);
@@ -60,7 +64,7 @@ export function mountImages(root, { colorsOf, device }) {
         face: i + 1,
         box: box.map((value) => Number(value.toFixed(1))),
         ...{ confidence, label, probability: probabilities[label], probabilities },
-        ...verdict(label, probabilities, UNCLEAR_BELOW),
+        ...verdict(label, probabilities, unclearBelow),
       }));
     } catch (error) {
       entry.error = error.message;
@@ -70,14 +74,15 @@ export function mountImages(root, { colorsOf, device }) {
   function summary() {
     const count = entries.reduce((sum, { faces = [] }) => sum + faces.length, 0);
     const unread = entries.filter(({ error }) => error).length;
-    if (entries.length === 1 && unread) return `This image cannot be read. ${entries[0].error}`;
-    if (!count && entries.length === 1) return "No face found. Try an image where the face is larger, better lit or turned to the camera.";
-    const where = entries.length > 1 ? ` in ${entries.length} images` : "";
-    return `${count} ${count === 1 ? "face" : "faces"} found${where}${unread ? `; ${unread} cannot be read` : ""}`;
+    if (entries.length === 1 && unread) return `${t("image.unreadable")}. ${translated(entries[0].error)}`;
+    if (!count && entries.length === 1) return `${t("face.none")}. ${t("face.advice")}`;
+    if (entries.length === 1) return counted("face.found", count);
+    const found = t("batch.found", { faces: counted("face.count", count), pictures: counted("batch.count", entries.length) });
+    return `${found}${unread ? `. ${t("batch.unread", { count: unread })}` : ""}`;
   }
 
   function tell(text) {
-    find(".space-notice").textContent = text;
+    find(".fer-still-notice").textContent = text;
   }
   function progress(text, value, max) {
     tell(text);
@@ -93,35 +98,35 @@ export function mountImages(root, { colorsOf, device }) {
 
   // The images of a batch, a row each.
   function list() {
-    find(".space-batch").hidden = entries.length < 2;
+    find(".fer-still-batch").hidden = entries.length < 2;
     const rows = entries.length < 2 ? [] : entries.filter(({ faces, error }) => faces || error);
-    find(".space-batch tbody").replaceChildren(
+    find(".fer-still-batch tbody").replaceChildren(
       ...rows.map((entry) => {
         const row = document.createElement("tr");
-        row.innerHTML = '<th scope="row"><button type="button" class="space-link"></button></th><td></td><td></td>';
+        row.innerHTML = '<th scope="row"><button type="button" class="fer-still-link"></button></th><td></td><td></td>';
         const button = row.querySelector("button");
         button.textContent = entry.file;
         button.setAttribute("aria-pressed", entry === shown);
         button.addEventListener("click", () => show(entry));
         row.children[1].textContent = entry.error ? "–" : entry.faces.length;
-        row.children[2].textContent = entry.error ?? (entry.faces.map(named).join(", ") || "no face");
+        row.children[2].textContent = entry.error ? translated(entry.error) : entry.faces.map(named).join(", ") || t("batch.no_face");
         return row;
       }),
     );
-    for (const kind of ["csv", "json"]) find(`.space-batch [data-do=all-${kind}]`).disabled = Boolean(job);
+    for (const kind of ["csv", "json"]) find(`.fer-still-batch [data-do=all-${kind}]`).disabled = Boolean(job);
   }
 
   async function show(entry) {
     shown = entry;
     const faces = entry?.faces ?? [];
-    find(".space-result").hidden = !entry || Boolean(entry.error);
-    for (const button of root.querySelectorAll(".space-link")) button.setAttribute("aria-pressed", button.textContent === entry?.file);
-    if (!entry || entry.error) return entry?.error && tell(`${entry.file}: ${entry.error}`);
+    find(".fer-still-result").hidden = !entry || Boolean(entry.error);
+    for (const button of root.querySelectorAll(".fer-still-link")) button.setAttribute("aria-pressed", button.textContent === entry?.file);
+    if (!entry || entry.error) return entry?.error && tell(`${entry.file}: ${translated(entry.error)}`);
     choose(0);
-    find(".space-faces").hidden = faces.length < 2;
-    find(".space-faces select").replaceChildren(...faces.map((face, i) => new Option(`${face.face} · ${named(face)}`, i)));
-    find(".space-actions").hidden = !faces.length;
-    canvas.setAttribute("aria-label", faces.length ? `Faces marked: ${faces.map(named).join(", ")}` : "The image, without a face");
+    find(".fer-still-faces").hidden = faces.length < 2;
+    find(".fer-still-faces select").replaceChildren(...faces.map((face, i) => new Option(`${face.face} · ${named(face)}`, i)));
+    find(".fer-still-actions").hidden = !faces.length;
+    canvas.setAttribute("aria-label", faces.length ? t("face.marked", { faces: faces.map(named).join(", ") }) : t("space.no_face"));
     const bitmap = await createImageBitmap(entry.blob, { imageOrientation: "from-image" });
     if (shown === entry) draw(entry, bitmap);
     bitmap.close();
@@ -134,20 +139,20 @@ export function mountImages(root, { colorsOf, device }) {
     Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d");
     context.drawImage(bitmap, 0, 0, width, height);
-    paintStill(context, width, height, { list: faces, width: size[0], height: size[1] }, colorsOf);
+    paintStill(context, width, height, { list: faces, width: size[0], height: size[1] }, palette.of);
   }
 
   // The bars of one face, the largest first.
   function choose(index) {
     const faces = shown.faces;
     const sorted = Object.entries(faces[index]?.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
-    find(".space-title").textContent = faces.length > 1 ? `Apparent expression of face ${index + 1}` : "Apparent expression";
+    find(".fer-still-title").textContent = faces.length > 1 ? t("face.title_of", { number: index + 1 }) : t("face.title");
     find(".fer-bars").replaceChildren(
       ...sorted.map(([label, probability]) => {
         const row = document.createElement("li");
         row.innerHTML = '<span class="fer-name"></span><span class="fer-track" aria-hidden="true"><i></i></span><span class="fer-value"></span>';
-        row.firstChild.textContent = label;
-        Object.assign(row.querySelector("i").style, { width: `${100 * probability}%`, background: colorsOf(label)[0] });
+        row.firstChild.textContent = labelName(label);
+        Object.assign(row.querySelector("i").style, { width: `${100 * probability}%`, background: palette.of(label)[0] });
         row.lastChild.textContent = percent(probability);
         return row;
       }),
@@ -163,10 +168,10 @@ export function mountImages(root, { colorsOf, device }) {
     try {
       video.srcObject = await openCamera("user", 720);
       await video.play();
-      find(".space-camera").hidden = false;
+      find(".fer-still-camera").hidden = false;
       find("[data-do=shoot]").focus();
     } catch (error) {
-      tell(REASONS[error.name] ?? `The camera did not start (${error.message}).`);
+      tell(t(REASONS[error.name] ?? "error.camera_reason", { reason: error.message }));
     }
   }
   function shoot() {
@@ -179,7 +184,7 @@ export function mountImages(root, { colorsOf, device }) {
   function stop() {
     release(video.srcObject);
     video.srcObject = null;
-    find(".space-camera").hidden = true;
+    find(".fer-still-camera").hidden = true;
   }
 
   const actions = {
@@ -189,7 +194,7 @@ export function mountImages(root, { colorsOf, device }) {
     close: stop,
     cancel: () => {
       entries = entries.filter(({ faces, error }) => faces || error);
-      finish(`Stopped. ${summary()}`);
+      finish(`${t("space.stopped")} ${summary()}`);
     },
     picture: () => save("expressions.png", canvas.toDataURL("image/png")),
     csv: () => csv([shown]),
@@ -198,24 +203,26 @@ export function mountImages(root, { colorsOf, device }) {
     "all-json": () => json({ labels: device.labels, images: entries.map(result) }),
   };
   for (const button of root.querySelectorAll("[data-do]")) button.addEventListener("click", () => actions[button.dataset.do]());
-  find(".space-faces select").addEventListener("change", ({ target }) => choose(Number(target.value)));
+  find(".fer-still-faces select").addEventListener("change", ({ target }) => choose(Number(target.value)));
   find("[type=file]").addEventListener("change", ({ target }) => {
     add(target.files);
     target.value = ""; // so that the same file can be chosen again
   });
-  whole.addEventListener("change", () => entries.length && run());
-  const drop = find(".space-drop");
+  const again = () => entries.length && run();
+  whole.addEventListener("change", again);
+  const drop = find(".fer-still-drop");
   for (const event of ["dragenter", "dragover"]) drop.addEventListener(event, (over) => mark(over, true));
   for (const event of ["dragleave", "drop"]) drop.addEventListener(event, (over) => mark(over, false));
   function mark(event, over) {
     event.preventDefault();
-    drop.classList.toggle("space-over", over);
+    drop.classList.toggle("fer-still-over", over);
     if (event.type === "drop") add(event.dataTransfer.files);
   }
   document.addEventListener("paste", ({ clipboardData }) => root.offsetParent && clipboardData.files.length && add(clipboardData.files));
-  return { stop };
+  return { modelChanged: again, stop };
 }
 
 const percent = (probability) => `${(100 * probability).toFixed(1)}%`;
-const named = ({ label, probability, unclear, shown }) => (unclear ? `unclear: ${shown}` : `${label} ${Math.round(100 * probability)}%`);
+const named = (face) =>
+  face.unclear ? t("face.unclear_as", { shown: shownName(face) }) : `${labelName(face.label)} ${Math.round(100 * face.probability)}%`;
 const mb = (bytes) => (bytes / 1e6).toFixed(1);
