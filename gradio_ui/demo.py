@@ -201,6 +201,10 @@ def launch_options(models: Models, settings: Settings) -> dict[str, Any]:
         "theme": gr.themes.Default(primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=system).set(
             body_text_color_subdued="*neutral_500",  # Gradio's neutral_400 is too faint on white (WCAG AA)
             body_text_color_subdued_dark="*neutral_400",
+            button_primary_background_fill="*primary_600",  # white on primary_500 has 4.46:1
+            button_primary_background_fill_dark="*primary_600",
+            button_primary_background_fill_hover="*primary_700",
+            button_primary_background_fill_hover_dark="*primary_700",
             checkbox_border_color="*neutral_400",
             checkbox_border_color_dark="*neutral_400",
         ),
