@@ -22,7 +22,10 @@ CHECK = """async (gradios) => {
       .filter(({ target }) => !gradios.some((place) => document.querySelector(target.at(-1))?.closest(place)))
       .map(({ target, any }) => `${id}: ${target.at(-1)} ${any[0]?.message ?? ""}`));
 }"""
-GRADIOS = ["footer", ".image-container", ".file-preview", ".thumbnails", "[data-testid=block-info]", ".plotly"]
+GRADIOS = [
+    *("footer", ".image-container", ".file-preview", ".plotly", "#batch-gallery .grid-wrap"),
+    *("[aria-label^='Click to upload']", "[aria-label='common.upload']"),
+]
 
 SMALL = """() => {
   const controls = "button, a, summary, select, label";

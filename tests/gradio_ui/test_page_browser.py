@@ -98,7 +98,7 @@ def test_two_models_stand_side_by_side(page: Any, two_models: str, portrait_file
     upload(page, portrait_file)
     page.get_by_role("button", name="What does another model say?").click()
     page.locator(".fer-compare").wait_for()
-    assert page.locator(".fer-compare h3").all_inner_texts() == ["7 expressions, FER-2013", "8 with contempt, FER+"]
+    assert page.locator(".fer-compare h2").all_inner_texts() == ["7 expressions, FER-2013", "8 with contempt, FER+"]
     assert "Both say happy" in page.locator("#compared").inner_text()
 
 
