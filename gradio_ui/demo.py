@@ -75,7 +75,11 @@ def build_demo(models: Models, settings: Settings) -> gr.Blocks:
                 gr.HTML(text("page.html"), js_on_load=script("page.js"), elem_id="header", apply_default_css=False)
             with gr.Column(min_width=240, visible=len(models.names) > 1, elem_id="model-column"):
                 choice = gr.Dropdown(models.choices, value=models.default, label=text("model.model"), elem_id="model")
-        notice = gr.HTML(text("model.notice"), apply_default_css=False, elem_id="model-notice")
+        notice = gr.HTML(
+            text("model.notice") if models[models.default].source.notice else "",
+            apply_default_css=False,
+            elem_id="model-notice",
+        )
         with gr.Tabs(overflow_behavior="wrap"):  # on a phone the menu would hide most of them
             with gr.Tab(text("tab.image"), id="image", elem_id="tab-image"):
                 image_tab(models, model, settings)

@@ -126,6 +126,17 @@ def test_changed_settings_ask_for_another_run(page: Any, two_models: str, portra
     page.get_by_text("Settings changed: run again").wait_for(state="detached")
 
 
+def test_no_click_is_lost_while_scripts_load(page: Any, url: str) -> None:
+    def late(route: Any) -> None:
+        page.wait_for_timeout(1000)
+        route.continue_()
+
+    page.route("**/webcam.js", late)
+    page.goto(f"{url}#webcam")
+    page.get_by_role("button", name="Start camera").click()
+    page.locator(".fer-cam[data-state=live]").wait_for()
+
+
 def test_a_model_switch_asks_before_it_wipes(page: Any, two_models: str) -> None:
     page.goto(f"{two_models}#webcam")
     page.get_by_role("button", name="Start camera").click()
