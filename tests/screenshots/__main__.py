@@ -9,6 +9,7 @@ public domain.
 from __future__ import annotations
 
 import io
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,8 +28,8 @@ from tests.support.browser import free_port, launch_chromium
 FOLDER = Path(__file__).parent
 DESK = {"width": 1280, "height": 800}
 FRAMES, EVERY_MS, SHOWN_MS = 24, 330, 330  # of the clip: shots, from one to the next, and how long each is shown
-CAMERA = (640, 480)  # pixels
-CAMERA_STEPS = 120  # frames of the camera's loop
+CAMERA = (640, 360)  # pixels
+CAMERA_STEPS = 240  # frames of the camera's loop
 MAX_BYTES = 1_500_000
 
 
@@ -82,14 +83,15 @@ def side_by_side() -> Image.Image:
 
 
 def write_camera(path: Path) -> None:
-    """Write what the camera sees: it moves from one to the other and back, as MJPEG."""
-    scene = side_by_side().resize((1440, 720), Image.Resampling.LANCZOS)
+    """Write what the camera sees: both, a little to and fro, as MJPEG."""
+    scene = side_by_side().resize((840, 420), Image.Resampling.LANCZOS)
     width, height = CAMERA
+    across, down = (scene.width - width) / 2, (scene.height - height) / 2
     with path.open("wb") as file:
         for step in range(CAMERA_STEPS):
-            share = min(1.0, max(0.0, 2.2 * abs(1 - 2 * step / CAMERA_STEPS) - 0.6))  # rests at both ends
-            left = round((scene.width - width) * share * share * (3 - 2 * share))
-            scene.crop((left, 100, left + width, 100 + height)).save(file, "JPEG", quality=90)
+            turn = 2 * math.pi * step / CAMERA_STEPS
+            left, top = round(across * (1 + 0.5 * math.sin(turn))), round(down * (1 + 0.8 * math.cos(turn)))
+            scene.crop((left, top, left + width, top + height)).save(file, "JPEG", quality=90)
 
 
 def shoot_page(page: Any, url: str, picture: Path) -> Path:
@@ -105,10 +107,11 @@ def shoot_page(page: Any, url: str, picture: Path) -> Path:
 
 def shoot_live(page: Any, url: str) -> Path:
     """Take the clip of the webcam tab."""
+    page.add_init_script("Object.defineProperty(InputDeviceInfo.prototype, 'label', { get: () => 'Camera' })")
     page.goto(f"{url}#webcam")
     page.get_by_role("button", name="Start camera").click()
     page.locator("#webcam .fer-bars li").first.wait_for()
-    page.wait_for_timeout(4000)
+    page.wait_for_timeout(8000)  # so that the last minute has something to show
     shots = []
     for _ in range(FRAMES):
         shots.append(shot(page))
