@@ -234,10 +234,13 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
   };
   for (const button of root.querySelectorAll("[data-do]")) button.addEventListener("click", actions[button.dataset.do]);
   mirror.addEventListener("change", showMirror);
-  smoothing.addEventListener("input", () => {
+  const showSmoothing = () => {
     const seconds = Number(smoothing.value);
-    smoothing.ariaValueText = smoothing.nextElementSibling.textContent = seconds ? t("cam.seconds", { count: seconds.toFixed(1) }) : t("cam.off");
-  });
+    const told = seconds ? t("cam.seconds", { count: seconds.toFixed(1) }) : t("cam.off");
+    smoothing.ariaValueText = smoothing.nextElementSibling.textContent = told;
+  };
+  smoothing.addEventListener("input", showSmoothing);
+  showSmoothing();
   const showThreshold = () => {
     threshold.ariaValueText = threshold.nextElementSibling.textContent = `${Math.round(100 * threshold.value)}%`;
   };
