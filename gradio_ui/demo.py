@@ -76,7 +76,11 @@ def build_demo(models: Models, settings: Settings) -> gr.Blocks:
                 gr.HTML(text("page.html"), js_on_load=script("page.js"), elem_id="header", apply_default_css=False)
             with gr.Column(min_width=240, visible=len(models.names) > 1, elem_id="model-column"):
                 choice = gr.Dropdown(models.choices, value=models.default, label=text("model.model"), elem_id="model")
-        notice = gr.HTML(text("model.notice"), apply_default_css=False, elem_id="model-notice")
+        notice = gr.HTML(
+            text("model.notice") if models[models.default].source.notice else "",
+            apply_default_css=False,
+            elem_id="model-notice",
+        )
         with gr.Tabs(overflow_behavior="wrap"):  # on a phone the menu would hide most of them
             with gr.Tab(text("tab.image"), id="image", elem_id="tab-image"):
                 on_device = image_tab(models, model, settings)
@@ -203,6 +207,10 @@ def launch_options(models: Models, settings: Settings) -> dict[str, Any]:
         "theme": gr.themes.Default(primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=system).set(
             body_text_color_subdued="*neutral_500",  # Gradio's neutral_400 is too faint on white (WCAG AA)
             body_text_color_subdued_dark="*neutral_400",
+            button_primary_background_fill="*primary_600",  # white on primary_500 has 4.46:1
+            button_primary_background_fill_dark="*primary_600",
+            button_primary_background_fill_hover="*primary_700",
+            button_primary_background_fill_hover_dark="*primary_700",
             checkbox_border_color="*neutral_400",
             checkbox_border_color_dark="*neutral_400",
         ),

@@ -32,7 +32,7 @@ element.addEventListener("click", ({ target }) => {
   const moment = target.closest("[data-seconds]");
   if (!moment) return;
   seek(Number(moment.dataset.seconds));
-  player()?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  player()?.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 });
 // In the capturing phase and at the document, as Plotly keeps clicks to itself and Gradio replaces the elements.
 let pressed = null;

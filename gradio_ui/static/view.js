@@ -6,12 +6,14 @@ import { labelTexts, lineWidth, placeLabels, topTwo } from "./labels.js";
 
 const LARGER = 1.3; // times the area of the face whose bars are shown, before another one's are
 const OLD_MS = 1000; // a result that is older fades, as the faces have moved on, and a banner says why
+const SAY_MS = 3000; // between two expressions that a screen reader is told
 const NONE = { list: [], width: 1, height: 1 };
 let root, video, overlay, mirror, blur, colorsOf;
 const faceBlur = new FaceBlur();
 let faces = NONE;
 let followed = null; // id of the face whose bars are shown
 let chosen = null; // id of the face that was clicked on; its bars are shown while it is in view
+let said = -Infinity; // when a screen reader was last told
 let drawn = []; // the boxes of the last drawing, in pixels of the overlay
 
 const find = (selector) => root.querySelector(selector);
@@ -41,6 +43,7 @@ export function clear() {
   find(".fer-bars").replaceChildren();
   find(".fer-title").textContent = t("face.title");
   find("[data-read=hint]").textContent = t("cam.hint");
+  find("[data-read=spoken]").textContent = "";
   for (const cell of root.querySelectorAll("dd")) cell.textContent = "–";
 }
 
@@ -209,6 +212,8 @@ export function showBars(labels) {
       : face.label === two[0]
         ? ""
         : t("cam.held", { label: labelName(face.label) });
+  const expression = face?.unclear ? t("face.unclear_as", { shown: shownName(face) }) : labelName(face?.label);
+  say(face ? `${find(".fer-title").textContent}: ${expression}` : find("[data-read=hint]").textContent);
   if (chart.children.length !== labels.length) {
     chart.replaceChildren(
       ...labels.map((label) => {
@@ -227,6 +232,14 @@ export function showBars(labels) {
     chart.children[i].querySelector("i").style.transform = `translateX(${percent - 100}%)`;
     chart.children[i].querySelector(".fer-value").textContent = face ? `${Math.round(percent)}%` : "–";
   });
+}
+
+// Tells a screen reader the expression when it has changed, but not at every change.
+function say(text) {
+  const spoken = find("[data-read=spoken]"), now = performance.now();
+  if (spoken.textContent === text || now - said < SAY_MS) return;
+  said = now;
+  spoken.textContent = text;
 }
 
 /**

@@ -43,14 +43,22 @@ export function mountWebcam(element, { palette, device, server, model = () => ""
   let recorder = recorders.device;
   let table = new Table();
   let session = null;
+  let handOn = false; // whether the focus is to be handed on
   let startNumber = 0; // grows with each start; faces are followed from one to the next
 
+  // A button that disappears hands the focus on to the one that takes its place.
   function setState(state, text = sources.welcome) {
+    const focused = root.contains(document.activeElement) ? document.activeElement.dataset.do : "";
+    if (state !== "live" && focused) handOn = ["start", "stop"].includes(focused);
     root.dataset.state = state; // idle, starting, live or error; the style sheet does the rest
     find(".fer-cover-text").textContent = text;
     find(".fer-cover progress").hidden = true;
     find("[data-do=start]").disabled = state === "starting";
     for (const action of ["stop", "pause", "record", "snapshot"]) find(`[data-do=${action}]`).disabled = state !== "live";
+    if (!handOn || state === "starting") return;
+    handOn = false;
+    if (!document.activeElement || document.activeElement === document.body || root.contains(document.activeElement))
+      find(state === "live" ? "[data-do=pause]" : "[data-do=start]").focus();
   }
 
   async function start() {
@@ -227,10 +235,13 @@ export function mountWebcam(element, { palette, device, server, model = () => ""
   };
   for (const button of root.querySelectorAll("[data-do]")) button.addEventListener("click", actions[button.dataset.do]);
   mirror.addEventListener("change", showMirror);
-  smoothing.addEventListener("input", () => {
+  const showSmoothing = () => {
     const seconds = Number(smoothing.value);
-    smoothing.ariaValueText = smoothing.nextElementSibling.textContent = seconds ? t("cam.seconds", { count: seconds.toFixed(1) }) : t("cam.off");
-  });
+    const told = seconds ? t("cam.seconds", { count: seconds.toFixed(1) }) : t("cam.off");
+    smoothing.ariaValueText = smoothing.nextElementSibling.textContent = told;
+  };
+  smoothing.addEventListener("input", showSmoothing);
+  showSmoothing();
   const showThreshold = () => {
     threshold.ariaValueText = threshold.nextElementSibling.textContent = `${Math.round(100 * threshold.value)}%`;
   };

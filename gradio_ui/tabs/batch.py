@@ -192,8 +192,8 @@ def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
             notice = html(text("batch.welcome"), elem_id="batch-notice")
             changed = html(elem_id="batch-changed")
             with gr.Row():
-                table = gr.DownloadButton(text("save.csv"), visible=False)
-                json_file = gr.DownloadButton(text("save.json"), visible=False)
+                table = gr.DownloadButton(str(text("save.csv")), visible=False)
+                json_file = gr.DownloadButton(str(text("save.json")), visible=False)
             shown = html(js_on_load=script("batch.js"), elem_id="batch-results")
     gallery = gr.Gallery(
         label=text("batch.gallery"),

@@ -220,8 +220,8 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
             changed = gr.HTML(apply_default_css=False, elem_id="video-changed")
             annotated = gr.Video(label=text("video.annotated"), visible=False, elem_id="video-result")
             with gr.Row():
-                table = gr.DownloadButton(text("save.csv"), visible=False)
-                json_file = gr.DownloadButton(text("save.json"), visible=False)
+                table = gr.DownloadButton(str(text("save.csv")), visible=False)
+                json_file = gr.DownloadButton(str(text("save.json")), visible=False)
     summary = gr.HTML(apply_default_css=False, js_on_load=script("explorer.js"), elem_id="video-summary")
     plot = gr.Plot(show_label=False, visible=False, elem_id="video-plot")
     connect(

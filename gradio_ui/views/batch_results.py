@@ -91,7 +91,7 @@ def totals(entries: Sequence[Entry], labels: Sequence[str]) -> str:
         for kind, number in numbers.most_common()
     )
     return (
-        f'<h3 class="fer-title">{t("batch.totals")}</h3><p class="fer-hint">{t("batch.totals_info")}</p>'
+        f'<h2 class="fer-title">{t("batch.totals")}</h2><p class="fer-hint">{t("batch.totals_info")}</p>'
         f'<ul class="fer-bars fer-totals">{bars}</ul>'
     )
 
@@ -107,7 +107,7 @@ def table(entries: Sequence[Entry]) -> str:
         rows.append(_row(entry, None if "error" in entry else shown))
         shown += "error" not in entry
     return (
-        f'<h3 class="fer-title fer-next">{t("batch.all")}</h3>'
+        f'<h2 class="fer-title fer-next">{t("batch.all")}</h2>'
         f'<p class="fer-hint" role="status" data-read="listed" data-text="{escape(t("batch.listed"))}"></p>'
         f'<div class="fer-scroll fer-tall" tabindex="0" role="region" aria-label="{t("batch.all")}">'
         f'<table class="fer-table"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'

@@ -161,7 +161,7 @@ def bars(probabilities: Mapping[str, float], title: str = "", note: str = "", ch
     )
     mark = "" if chosen is None else f' data-chosen="{chosen}"'
     hint = f'<p class="fer-hint">{escape(note)}</p>' if note else ""
-    return f'<h3 class="fer-title"{mark}>{escape(title)}</h3>{hint}<ul class="fer-bars">{rows}</ul>'
+    return f'<h2 class="fer-title"{mark}>{escape(title)}</h2>{hint}<ul class="fer-bars">{rows}</ul>'
 
 
 def message(kind: str, title: str, text: str = "") -> str:

@@ -67,7 +67,7 @@ def summary_html(found: Mapping[str, Any], moments: Mapping[str, Moment]) -> str
     title = t("video.mostly", label=label_name(found["dominant"]))
     doubt = t("video.doubt", threshold=f"{found['threshold']:.0%}", share=f"{found['unclear']:.0%}")
     key_moments = (
-        f'<h3 class="fer-title fer-next">{t("video.moments")}</h3>'
+        f'<h2 class="fer-title fer-next">{t("video.moments")}</h2>'
         f'<p class="fer-hint">{t("video.moments_info")}</p>'
         f'<div class="fer-moments">{cards}</div>'
     )

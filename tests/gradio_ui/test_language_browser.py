@@ -21,7 +21,7 @@ CUT = """() => {
     const own = [...part.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
     if (!own) return false;
     const style = getComputedStyle(part), box = part.getBoundingClientRect();
-    if (!box.width || style.position === "absolute" && style.clip !== "auto") return false;
+    if (!box.width || part.closest(".fer-spoken, .sr-only")) return false;
     const holds = style.overflowX !== "visible" && style.display !== "inline";
     const clipped = holds && part.scrollWidth > part.clientWidth + 1;
     return clipped || box.right > wide + 1 || box.left < -1;
@@ -66,7 +66,7 @@ def test_notices_follow_the_browser(foreign: tuple[str, Any], url: str, portrait
     language, page = foreign
     texts = catalog(language)
     page.goto(f"{url}#batch")
-    page.get_by_text(texts["batch.none"]).wait_for()
+    page.locator("#batch-notice").get_by_text(texts["batch.none"]).wait_for()
     page.locator("#batch-files input[type=file]").set_input_files([portrait_file])
     page.locator("#batch-results").get_by_text(texts["batch.totals"], exact=True).wait_for()
     page.locator("#batch-results [data-kind=happy]").click()

@@ -98,7 +98,7 @@ def test_two_models_stand_side_by_side(page: Any, two_models: str, portrait_file
     upload(page, portrait_file)
     page.get_by_role("button", name="What does another model say?").click()
     page.locator(".fer-compare").wait_for()
-    assert page.locator(".fer-compare h3").all_inner_texts() == ["7 expressions, FER-2013", "8 with contempt, FER+"]
+    assert page.locator(".fer-compare h2").all_inner_texts() == ["7 expressions, FER-2013", "8 with contempt, FER+"]
     assert "Both say happy" in page.locator("#compared").inner_text()
 
 
@@ -124,6 +124,17 @@ def test_changed_settings_ask_for_another_run(page: Any, two_models: str, portra
     page.get_by_text("Settings changed: run again").wait_for()
     page.locator("[role=tabpanel]:visible").get_by_role("button", name="Recognise").click()
     page.get_by_text("Settings changed: run again").wait_for(state="detached")
+
+
+def test_no_click_is_lost_while_scripts_load(page: Any, url: str) -> None:
+    def late(route: Any) -> None:
+        page.wait_for_timeout(1000)
+        route.continue_()
+
+    page.route("**/webcam.js", late)
+    page.goto(f"{url}#webcam")
+    page.get_by_role("button", name="Start camera").click()
+    page.locator(".fer-cam[data-state=live]").wait_for()
 
 
 def test_a_model_switch_asks_before_it_wipes(page: Any, two_models: str) -> None:

@@ -91,7 +91,7 @@ def test_a_batch_gives_a_table(page: Any, site: str, images: list[Path]) -> None
     asked: list[str] = []
     page.on("request", lambda request: asked.append(f"{request.method} {request.post_data or ''}"))
     page.locator("[type=file]").set_input_files(images)
-    page.get_by_text("3 faces found in 4 images; 1 cannot be read").wait_for()
+    page.get_by_text("3 faces in 4 pictures. 1 could not be read.").wait_for()
     assert set(asked) == {"GET "}, "nothing is uploaded"
     rows = list(csv.DictReader(io.StringIO(saved(page, "all-csv"))))
     assert [(row["file"], row["face"]) for row in rows] == [

@@ -52,7 +52,7 @@ def portrait(stored: Path, portrait_file: Path) -> dict[str, str]:
 
 
 def test_a_image_is_shown_and_explained(models: Models, portrait: dict[str, str]) -> None:
-    handlers = ImageHandlers(models, "welcome")
+    handlers = ImageHandlers(models, Settings())
     shown, _ = handlers.show(portrait, False, 0.4, "me/fake")
     assert "2 faces found" in shown.notice and shown.annotated.startswith('<div class="fer-picture">')
     assert [face["label"] for face in shown.result["faces"]] == ["happy", "sad"]
@@ -70,18 +70,18 @@ def test_a_image_is_shown_and_explained(models: Models, portrait: dict[str, str]
         (FOREIGN, "no", "me/fake", "whole_image: expected true or false"),
         (FOREIGN, False, "me/broken", "is gated"),
         (FOREIGN, False, [], "expected one of the models"),
-        (None, False, "me/fake", "welcome"),
+        (None, False, "me/fake", "No picture yet"),
     ],
 )
 def test_what_cannot_be_shown_is_told(
     models: Models, stored: Path, image: Any, whole: Any, name: Any, told: str
 ) -> None:
-    shown, _ = ImageHandlers(models, "welcome").show(image, whole, 0.4, name)
+    shown, _ = ImageHandlers(models, Settings()).show(image, whole, 0.4, name)
     assert told in shown.notice and shown.result == EMPTY and shown.annotated == ""
 
 
 def test_a_face_is_chosen_by_number_and_by_a_click(models: Models, portrait: dict[str, str]) -> None:
-    found = ImageHandlers(models, "").show(portrait, False, 0.4, "me/fake")[0].result
+    found = ImageHandlers(models, Settings()).show(portrait, False, 0.4, "me/fake")[0].result
     assert "face 2" in show_face(found, 1).chart
     assert choose_face(found, SimpleNamespace(face=1)).chosen.value == 1  # type: ignore[arg-type]
     for other in (2, -1, None, "1", True):
@@ -90,7 +90,7 @@ def test_a_face_is_chosen_by_number_and_by_a_click(models: Models, portrait: dic
 
 
 def test_the_threshold_is_kept_in_the_result(models: Models, portrait: dict[str, str]) -> None:
-    handlers = ImageHandlers(models, "")
+    handlers = ImageHandlers(models, Settings())
     (clear, sure), (unclear, unsure) = (handlers.show(portrait, False, least, "me/fake") for least in (0.4, 0.75))
     assert (clear.result["threshold"], unclear.result["threshold"]) == (0.4, 0.75)
     assert [face["shown"] for face in clear.result["faces"]] == ["happy", "sad"]
@@ -167,7 +167,7 @@ def test_tabs_do_not_import_each_other(root: Path) -> None:
 
 
 def test_no_descriptor_is_left_open(models: Models, portrait: dict[str, str]) -> None:
-    handlers = ImageHandlers(models, "")
+    handlers = ImageHandlers(models, Settings())
     before = len(os.listdir("/dev/fd"))
     for _ in range(5):
         handlers.show(portrait, False, 0.4, "me/fake")

@@ -48,7 +48,7 @@ def test_upload_shows_faces_bars_table_and_downloads(page: Any, url: str, portra
 def chosen_faces(page: Any) -> list[str]:
     """Whose bars are shown, and which face the picture, the table and the list mark."""
     return [
-        page.locator("#bars h3").inner_text(),
+        page.locator("#bars h2").inner_text(),
         page.locator("#annotated [aria-pressed=true]").get_attribute("aria-label"),
         page.locator("#faces [aria-current=true] th").inner_text(),
         page.locator("#chosen-face input").input_value(),

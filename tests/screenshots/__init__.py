@@ -1,0 +1,1 @@
+"""Pictures of the page at work, for the README."""
