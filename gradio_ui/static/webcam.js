@@ -272,7 +272,7 @@ export function mountWebcam(element, { colorsOf, device, server, model = () => "
   view.watchAge(() => session);
   showMirror();
   setState("idle");
-  sources.check().then(() => session || setState("idle"));
+  sources.check().then(() => root.dataset.state === "idle" && setState("idle")); // with another welcome; an error stays
   const modelChanged = async () => {
     const running = session;
     await sources.check();
