@@ -273,7 +273,7 @@ export function mountWebcam(element, { palette, device, server, model = () => ""
   view.watchAge(() => session);
   showMirror();
   setState("idle");
-  sources.check().then(() => root.dataset.state === "idle" && setState("idle")); // an error is not written over
+  sources.check().then(() => root.dataset.state === "idle" && setState("idle")); // with another welcome; an error stays
   const modelChanged = async () => {
     const running = session;
     await sources.check();
