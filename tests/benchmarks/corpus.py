@@ -58,9 +58,8 @@ def write_pictures(folder: Path, pictures: int) -> None:
     frame = portrait_frame()
     folder.mkdir()
     for number in range(pictures):
-        Image.fromarray(frame[: 480 - number // 100 % 100, : 640 - number % 100]).save(
-            folder / f"{number:06}.jpg", quality=90
-        )
+        size = 640 - number % 131, 480 - 7 * number % 97
+        Image.fromarray(frame).resize(size).save(folder / f"{number:06}.jpg", quality=90)
 
 
 def quietly(*arguments: str) -> float:
