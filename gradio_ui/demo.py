@@ -194,26 +194,31 @@ def texts_in(language: str, models: Models, settings: Settings) -> dict[str, str
     return {**catalog(language), **welcomes, **rates, **titles, **first}
 
 
+def theme() -> gr.themes.Default:
+    """Give the colors, corners and fonts of the page."""
+    system = ("system-ui", "-apple-system", "Roboto", "sans-serif")  # no font is fetched from anywhere
+    return gr.themes.Default(primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=system).set(
+        body_text_color_subdued="*neutral_500",  # Gradio's neutral_400 is too faint on white (WCAG AA)
+        body_text_color_subdued_dark="*neutral_400",
+        button_primary_background_fill="*primary_600",  # white on primary_500 has 4.46:1
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_700",
+        checkbox_border_color="*neutral_400",
+        checkbox_border_color_dark="*neutral_400",
+    )
+
+
 def launch_options(models: Models, settings: Settings) -> dict[str, Any]:
     """Give the arguments of `Blocks.launch`, where Gradio 6 takes look, limits, privacy and further routes."""
     runtime = Path(settings.runtime).expanduser() if settings.runtime else None
     routes = DeviceFiles(models, STATIC, runtime, settings.on_device).routes()
     routes += [Route("/health", report_health), *([Route("/metrics", report_metrics)] if settings.metrics else [])]
-    system = ("system-ui", "-apple-system", "Roboto", "sans-serif")  # no font is fetched from anywhere
     return {
         "server_name": settings.host,
         "server_port": settings.port,
         "max_file_size": settings.max_file_size,
-        "theme": gr.themes.Default(primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=system).set(
-            body_text_color_subdued="*neutral_500",  # Gradio's neutral_400 is too faint on white (WCAG AA)
-            body_text_color_subdued_dark="*neutral_400",
-            button_primary_background_fill="*primary_600",  # white on primary_500 has 4.46:1
-            button_primary_background_fill_dark="*primary_600",
-            button_primary_background_fill_hover="*primary_700",
-            button_primary_background_fill_hover_dark="*primary_700",
-            checkbox_border_color="*neutral_400",
-            checkbox_border_color_dark="*neutral_400",
-        ),
+        "theme": theme(),
         "css_paths": [STATIC / "app.css"],
         "head": '<script src="device/page/language.js"></script>',
         "i18n": gr.I18n(**{language: texts_in(language, models, settings) for language in LANGUAGES}),

@@ -56,11 +56,9 @@ def test_every_color_stands_out_from_the_page(theme: str) -> None:
 
 
 def test_the_page_has_the_colors_of_the_test() -> None:
-    from gradio_ui.demo import launch_options
-    from gradio_ui.model_registry import Models
-    from gradio_ui.settings import Settings
+    from gradio_ui.demo import theme
 
-    css = launch_options(Models({}), Settings())["theme"]._get_theme_css()
+    css = theme()._get_theme_css()
     light, dark = css.split(".dark", 1)
     assert f"--neutral-950: {PAGES['dark']}" in css
     assert "--body-background-fill: var(--background-fill-primary)" in light
