@@ -194,7 +194,7 @@ def texts_in(language: str, models: Models, settings: Settings) -> dict[str, str
     return {**catalog(language), **welcomes, **rates, **titles, **first}
 
 
-def theme() -> gr.themes.Default:
+def theme() -> gr.Theme:
     """Give the colors, corners and fonts of the page."""
     system = ("system-ui", "-apple-system", "Roboto", "sans-serif")  # no font is fetched from anywhere
     return gr.themes.Default(primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=system).set(
