@@ -1,6 +1,6 @@
 // What the webcam and image tabs save as files. Only the browser has them.
 
-import { Shares } from "./timeline.js";
+import { Shares } from "./shares.js";
 
 // The columns of the labels and the cells of CSV files follow gradio_ui/recognition/tables.py.
 const TAKEN = [

@@ -62,7 +62,7 @@ def watch(pages: list[Any], url: str) -> None:
         page.get_by_role("tab", name="Webcam").dispatch_event("click")
     for page in pages:
         page.locator("#webcam .fer-badge").filter(has_text="On this device").wait_for()
-        page.get_by_label("On the server").dispatch_event("click")
+        page.locator("#webcam").get_by_label("On the server").dispatch_event("click")
         page.get_by_role("button", name="Start camera").dispatch_event("click")
     for page in pages:
         page.wait_for_function("window.results.length")

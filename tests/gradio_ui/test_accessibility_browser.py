@@ -89,7 +89,7 @@ def focus(page: Any) -> str:
 
 def test_focus_stays_and_the_expression_is_said(page: Any, url: str) -> None:
     page.goto(f"{url}#webcam")
-    page.get_by_role("button", name="Start camera").focus()
+    page.locator(".fer-cam [data-do=start]:enabled").focus()
     page.keyboard.press("Enter")
     page.locator(".fer-cam[data-state=live]").wait_for()
     assert focus(page) == "pause"  # so that Space does what the list of shortcuts says

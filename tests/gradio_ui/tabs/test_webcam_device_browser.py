@@ -79,13 +79,13 @@ def test_no_image_leaves_this_device(page: Any, app: str) -> None:
 
 def test_the_server_is_the_other_choice(page: Any, app: str) -> None:
     open_webcam(page, app)
-    page.get_by_label("On the server").check()
+    page.locator("#webcam").get_by_label("On the server").check()
     assert badge(page).startswith("On the server: frames are sent there")
     with page.expect_request("**/component_server/**"):
         start(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.get_by_label("On this device").check()
+    page.locator("#webcam").get_by_label("On this device").check()
     page.locator(BARS).first.wait_for()
     page.locator("#webcam .fer-cam[data-state=live]").wait_for()
     page.wait_for_timeout(200)
@@ -105,7 +105,7 @@ def test_out_of_reach_the_server_takes_over(page: Any, app: str, blocked: str, r
     start(page)
     page.locator("#webcam .fer-why").filter(has_text=reason).wait_for()
     assert "The server recognizes instead" in page.locator("#webcam .fer-why").inner_text()
-    assert badge(page).startswith("On the server") and page.get_by_label("On the server").is_checked()
+    assert badge(page).startswith("On the server") and page.locator("#webcam").get_by_label("On the server").is_checked()
 
 
 def test_a_damaged_model_is_not_run(page: Any, app: str, root: Path) -> None:
