@@ -4,7 +4,6 @@
 import { REASONS, openCamera, release } from "./camera.js";
 import { counted, labelName, shownName, t, translated } from "./i18n.js";
 import { readingOrder, verdict } from "./labels.js";
-import { UNCLEAR_BELOW } from "./on_device/doubt.js";
 import { imagesToCSV, save, saveBlob } from "./table.js";
 import { paintStill } from "./view.js";
 
@@ -17,10 +16,10 @@ const SMALLEST = 480;
  * @param {object} options
  * @param {import("./palette.js").Palette} options.palette
  * @param {import("./sources.js").DeviceSource} options.device
- * @param {number} [options.unclearBelow] probability below which a label is unclear
+ * @param {number} options.unclearBelow probability below which a label is unclear
  * @returns {{modelChanged: () => void, stop: () => void}} to be called after the model has changed, and when the tab is left
  */
-export function mountImages(root, { palette, device, unclearBelow = UNCLEAR_BELOW }) {
+export function mountImages(root, { palette, device, unclearBelow }) {
   const find = (selector) => root.querySelector(selector);
   const whole = find("[data-pick=whole]"), video = find("video"), canvas = find(".fer-still-result canvas");
   let entries = []; // { file, blob, size, faces } or { file, blob, error }

@@ -21,4 +21,4 @@ Promise.all(modules).then(([{ mountImages }, { DeviceSource }, { Palette }, { fi
   });
   watch("model", tab.modelChanged);
   device.disabled = false;
-});
+}, () => {}); // the server remains

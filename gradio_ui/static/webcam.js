@@ -6,7 +6,6 @@ import { REASONS, listCameras, nextFrame, openCamera, release } from "./camera.j
 import { CanvasRecorder } from "./canvas_recorder.js";
 import { t, translated } from "./i18n.js";
 import { verdict } from "./labels.js";
-import { UNCLEAR_BELOW } from "./on_device/doubt.js";
 import { ServerRecorder } from "./server_recorder.js";
 import { SourceChoice } from "./source_choice.js";
 import { Table, save, saveBlob, saveTable } from "./table.js";
@@ -25,10 +24,10 @@ const IN_FLIGHT = 2; // frames: one is on its way while the recognizer works on 
  * @param {import("./sources.js").DeviceSource} options.device
  * @param {object} [options.server] the functions of the server, if there is one
  * @param {() => string} [options.model] name of the model in use on the server
- * @param {number} [options.unclearBelow] probability below which a label is unclear, until a visitor says otherwise
+ * @param {number} options.unclearBelow probability below which a label is unclear, until a visitor says otherwise
  * @returns {{modelChanged: () => void, stop: () => void}} to be called after the model has changed, and when the tab is left
  */
-export function mountWebcam(element, { palette, device, server, model = () => "", unclearBelow = UNCLEAR_BELOW }) {
+export function mountWebcam(element, { palette, device, server, model = () => "", unclearBelow }) {
   const root = element.querySelector(".fer-cam");
   const find = (selector) => root.querySelector(selector);
   const video = find("video"), mirror = find("[data-pick=mirror]"), blur = find("[data-pick=blur]"), hint = find("[data-read=hint]");

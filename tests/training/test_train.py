@@ -192,24 +192,6 @@ def test_nan_loss_stops_the_run_by_step(tiny_csv: Path, tmp_path: Path) -> None:
         run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 3, "--learning_rate", 1e30, "--max_grad_norm", 0)
 
 
-def test_two_processes_train_like_one(tiny_csv: Path, tmp_path: Path) -> None:
-    still = "--flip 0 --rotation 0 --zoom 0 --shift 0 --contrast 0 --brightness 0 --erase 0".split()
-    more = ["--num_train_epochs", "2", "--learning_rate", "0.01", "--dataloader_drop_last", "true", *still]
-    one = run_tiny(tiny_csv, tmp_path / "one", *more)
-    argv = flags(tiny_csv, tmp_path / "two", *more, "--per_device_train_batch_size", 7)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["-m", "training.train", *argv]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=240, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    record = json.loads((tmp_path / "two" / "run.json").read_text())
-    assert record["processes"] == 2
-    for name in ("eval_accuracy", "eval_macro_f1", "eval_nll"):
-        assert record["metrics"][name] == pytest.approx(one[name], abs=1e-3)
-    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"), tolerance=1e-4)
-
-
 def test_accelerate_on_cpus_never_trains_alone_unsaid(
     tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

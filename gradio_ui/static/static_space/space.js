@@ -2,6 +2,7 @@
 
 import { mountImages } from "../device_images.js";
 import { fillIn, t } from "../i18n.js";
+import { UNCLEAR_BELOW } from "../on_device/doubt.js";
 import { Palette } from "../palette.js";
 import { DeviceSource } from "../sources.js";
 import { mountWebcam } from "../webcam.js";
@@ -14,7 +15,8 @@ const device = new DeviceSource(() => new URL("device.json", document.baseURI).h
 const tabs = [...document.querySelectorAll("[role=tab]")];
 const panels = tabs.map((tab) => document.getElementById(tab.getAttribute("aria-controls")));
 const [webcam, images] = ["webcam", "image"].map((id) => document.getElementById(id));
-const mounted = { webcam: mountWebcam(webcam, { palette, device }), image: mountImages(images, { palette, device }) };
+const options = { palette, device, unclearBelow: UNCLEAR_BELOW };
+const mounted = { webcam: mountWebcam(webcam, options), image: mountImages(images, options) };
 
 function open(index, focus = false) {
   for (const [i, tab] of tabs.entries()) {

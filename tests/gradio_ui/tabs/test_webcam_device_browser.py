@@ -105,7 +105,8 @@ def test_out_of_reach_the_server_takes_over(page: Any, app: str, blocked: str, r
     start(page)
     page.locator("#webcam .fer-why").filter(has_text=reason).wait_for()
     assert "The server recognizes instead" in page.locator("#webcam .fer-why").inner_text()
-    assert badge(page).startswith("On the server") and page.locator("#webcam").get_by_label("On the server").is_checked()
+    assert badge(page).startswith("On the server")
+    assert page.locator("#webcam").get_by_label("On the server").is_checked()
 
 
 def test_a_damaged_model_is_not_run(page: Any, app: str, root: Path) -> None:

@@ -44,7 +44,7 @@ RUN = """
 import sys
 import gradio
 
-gradio.Blocks.launch = lambda page, **_: print(page.get_config_file())
+gradio.Blocks.launch = lambda page, i18n, **_: print(i18n.translations["en"])
 sys.argv = ["app.py", "--port", "7968", "--detector", "yunet"]
 import app
 
