@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -230,7 +231,8 @@ def test_an_interrupted_run_leaves_whole_parts(pictures: Path, tmp_path: Path, r
         os.link(pictures / "a.jpg", folder / f"{number:03}.jpg")
     arguments = ["corpus", str(folder), "--out", str(out), "--part-size", "4", "--workers", "1"]
     command = [sys.executable, "-m", "gradio_ui.recognition", *arguments]
-    with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) as process:
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         while not list(out.glob("part-*")):
             assert process.poll() is None
             time.sleep(0.005)
