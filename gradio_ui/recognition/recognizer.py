@@ -200,9 +200,7 @@ class EmotionRecognizer:
         Raises:
             ImageError: the picture cannot be read.
         """
-        frame = read_image(image)
-        detector = self._whole if whole_image else self.detector
-        return self._crops(frame, detector(frame), detector.name)
+        return self.locate(image, whole_image=whole_image).crops
 
     def _sharp(self, faces: Faces) -> bool:
         """Tell whether the crops of all faces are large enough to be shrunk to the model's input."""
