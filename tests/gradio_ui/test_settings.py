@@ -41,6 +41,8 @@ def test_the_shipped_packages_are_offered(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_limit_of_a_video_is_a_number_of_minutes() -> None:
     assert parse_settings([], {"FER_MAX_VIDEO_MINUTES": "1.5"}).max_video_minutes == 1.5
+    assert parse_settings(["--unclear", "0.6"], {"FER_UNCLEAR": "0.5"}).unclear_below == 0.6
+    assert parse_settings([], {"FER_UNCLEAR": "0.5"}).unclear_below == 0.5
     with pytest.raises(SettingsError, match="max_video_minutes: expected a number above 0, got 'long'"):
         parse_settings(["--max-video-minutes", "long"], {})
 
@@ -66,6 +68,7 @@ def test_a_space_listens_to_the_outside() -> None:
         ({"models": ("me/one", "")}, "model: .*user/name"),
         ({"host": ""}, "host: .*empty"),
         ({"max_video_minutes": 0}, "max_video_minutes: .*above 0, got 0"),
+        ({"unclear_below": 1.1}, "unclear: expected a probability from 0 to 1, got 1.1"),
         ({"runtime": "nowhere"}, r"runtime: .*ort\*\.wasm, got nowhere"),
         ({"max_file_size": "big"}, "max_file_size: .*500mb, got 'big'"),
     ],

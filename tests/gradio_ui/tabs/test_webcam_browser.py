@@ -15,6 +15,7 @@ from typing import Any
 
 import av
 import httpx2 as httpx
+import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
@@ -83,6 +84,21 @@ def test_results_come_and_stop_releases_the_camera(page: Any, url: str) -> None:
     assert not page.evaluate(drawn)
     page.get_by_role("button", name="Start camera").click()
     page.locator("#webcam .fer-bars li").first.wait_for()
+
+
+def detail(path: Path) -> float:
+    """The mean step from a pixel to the next inside of the left face's box."""
+    pixels = np.asarray(Image.open(path).convert("L"), np.float32)[150:330, 100:220]
+    return float(np.abs(np.diff(pixels, axis=1)).mean())
+
+
+def test_faces_are_blurred_in_what_is_saved(page: Any, url: str) -> None:
+    start_webcam(page, url)
+    sharp = detail(download(page, "snapshot"))
+    page.get_by_label("Blur faces in what is saved").check()
+    assert detail(download(page, "snapshot")) < sharp / 3
+    page.get_by_label("Blur faces in what is saved").uncheck()
+    assert detail(download(page, "snapshot")) > sharp / 2
 
 
 def test_start_waits_for_the_script(page: Any, url: str) -> None:
