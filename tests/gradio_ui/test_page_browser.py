@@ -122,7 +122,7 @@ def test_changed_settings_ask_for_another_run(page: Any, two_models: str, portra
     page.get_by_label("Model", exact=True).click()
     page.get_by_role("option", name="8 with contempt").click()
     page.get_by_text("Settings changed: run again").wait_for()
-    page.locator("[role=tabpanel]:visible").get_by_role("button", name="Recognise").click()
+    page.locator("[role=tabpanel]:visible").get_by_role("button", name="Recognize").click()
     page.get_by_text("Settings changed: run again").wait_for(state="detached")
 
 

@@ -172,5 +172,5 @@ def test_cancel_keeps_what_is_done(
         shown = page.locator("#batch-gallery .grid-container img").count()
         assert 1 < shown < 5
         assert f"Stopped after {shown} of 5" in page.locator("#batch-notice").inner_text()
-        assert panel.get_by_role("button", name="Recognise").is_enabled()
+        assert panel.get_by_role("button", name="Recognize").is_enabled()
         assert not list(tmp_path.rglob("*both*"))
