@@ -49,7 +49,8 @@ def render_speed(results: dict[str, Any]) -> str:
     for row in latency["results"]:
         value, target = f"{row['median']:.3g} {row['unit']}", ""
         if row["target"] is not None:
-            target = f"{'≥' if row['higher'] else '≤'} {row['target']:.3g}{'' if row['met'] else ', missed'}"
+            rounded = float(f"{row['target']:.3g}")
+            target = f"{'≥' if row['higher'] else '≤'} {rounded:g}{'' if row['met'] else ', missed'}"
         limit = f"{row['limit']:.3g}" if "limit" in row else ""
         lines.append(f"| {row['what']} | {value} | {row['p95']:.3g} | {target} | {limit} |")
     if peers := results.get("peers", {}).get("results"):

@@ -74,7 +74,7 @@ def load_fer(
 
     Raises:
         DataError: If anything about the dataset or the votes is not as expected.
-        LabelError: If its classes cannot be told apart by name.
+        LabelError: If two of its classes have the same name.
     """
     from datasets import ClassLabel, DatasetDict, List, Value
 

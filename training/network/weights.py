@@ -78,7 +78,7 @@ def restore_weights(model: PreTrainedModel, checkpoint: Path) -> None:
 
 
 def is_classifier(key: str) -> bool:
-    """Say whether a parameter belongs to the classifier, which is trained anew for each set of labels."""
+    """Say whether a parameter belongs to the classifier, which is newly initialized for each set of labels."""
     return key.startswith("classifier")
 
 
