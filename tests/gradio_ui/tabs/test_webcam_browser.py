@@ -390,7 +390,8 @@ def test_a_camera_that_does_not_start_is_told(page: Any, url: str) -> None:
 def test_a_late_look_at_the_device_hides_no_error(page: Any, url: str) -> None:
     held: list[Any] = []
     page.route("**/device.json", lambda route: held.append(route))
-    open_webcam(page, url)
+    with page.expect_request("**/device.json"):
+        open_webcam(page, url)
     page.evaluate(
         "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError') }; 0"
     )
