@@ -63,10 +63,9 @@ export class DeviceSource {
     const [width, height] = [video.videoWidth, video.videoHeight];
     if (this.#start !== start) this.#recognizer.reset();
     this.#start = start;
-    const sent = performance.now();
     try {
       const answer = await this.#recognizer.track(video, { seconds, smoothing, threshold });
-      return { ...answer, width, height, work: performance.now() - sent };
+      return { ...answer, width, height, work: answer.milliseconds };
     } catch (error) {
       return { error: error.message, broken: ENDS.includes(error.reason) };
     }

@@ -6,6 +6,7 @@ import { REASONS, listCameras, nextFrame, openCamera, release } from "./camera.j
 import { CanvasRecorder } from "./canvas_recorder.js";
 import { t, translated } from "./i18n.js";
 import { verdict } from "./labels.js";
+import { Pace } from "./pace.js";
 import { ServerRecorder } from "./server_recorder.js";
 import { SourceChoice } from "./source_choice.js";
 import { Table, save, saveBlob, saveTable } from "./table.js";
@@ -14,7 +15,6 @@ import * as view from "./view.js";
 
 const RETRY_MS = 1000;
 const PANEL_MS = 100; // between two updates of the bars and numbers, each of which costs the browser a layout
-const IN_FLIGHT = 2; // frames: one is on its way while the recognizer works on the other
 
 /**
  * Bring the tab to life.
@@ -62,7 +62,7 @@ export function mountWebcam(element, { palette, device, server, model = () => ""
 
   async function start() {
     stop();
-    const mine = (session = { stream: null, source: null, times: [], flying: 0, sent: 0, drawn: 0, told: 0, work: 0, retry: 0 });
+    const mine = (session = { stream: null, source: null, times: [], pace: new Pace(), drawn: 0, told: 0, retry: 0 });
     setState("starting", t("cam.waiting"));
     const loading = sources.load((progress) => session === mine && mine.stream && showProgress(progress));
     loading.catch(() => {}); // told below
@@ -110,25 +110,21 @@ export function mountWebcam(element, { palette, device, server, model = () => ""
     setState(state, text);
   }
 
-  // A frame is sent as soon as the recognizer should be done with the one before, whose answer may still be on its way.
-  // So neither the network nor the camera's rate costs results, and no frame waits for another.
   async function loop(mine) {
     while (session === mine) {
       await nextFrame(video);
       const now = performance.now();
-      const free = mine.flying === 0 || (mine.flying < IN_FLIGHT && now - mine.sent >= mine.work);
-      if (session === mine && free && now >= mine.retry) ask(mine, now);
+      if (session === mine && mine.pace.ready(now) && now >= mine.retry) ask(mine, now);
     }
   }
 
   async function ask(mine, taken) {
-    mine.flying += 1;
-    mine.sent = taken;
+    mine.pace.sent(taken);
     const [seconds, recording] = [taken / 1000, recorder.current];
     const unclear = Number(threshold.value);
     const frame = { start: startNumber, seconds, smoothing: Number(smoothing.value), threshold: unclear, recording };
     const answer = await mine.source.see(video, frame);
-    mine.flying -= 1;
+    mine.pace.answered(answer.work);
     if (session !== mine) return;
     if (answer.error) {
       if (answer.broken) {
@@ -140,7 +136,6 @@ export function mountWebcam(element, { palette, device, server, model = () => ""
       return;
     }
     if (answer.late) return;
-    mine.work = answer.work;
     if (taken < mine.drawn) return;
     mine.drawn = taken;
     palette.labels = answer.labels;

@@ -23,6 +23,7 @@ def places() -> dict[str, Path]:
     """First part of a path -> what it stands for."""
     return {
         "on_device": ROOT / "gradio_ui/static/on_device",
+        "pace.js": ROOT / "gradio_ui/static/pace.js",
         "model": ROOT / "model_card/fer2013",
         "runtime": RUNTIME,
         "yunet.onnx": find_yunet(),

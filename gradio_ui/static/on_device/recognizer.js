@@ -100,7 +100,7 @@ export class Recognizer {
    * @param {Pixels} frame
    * @param {{seconds: number, smoothing: number, threshold: number, scale: number}} options scale: of the boxes that
    *   are told, to those of the frame
-   * @returns {Promise<import("./types.js").Tracked>}
+   * @returns {Promise<{faces: import("./types.js").TrackedFace[], labels: string[]} | {late: true}>}
    */
   async track(frame, { seconds, smoothing, threshold, scale }) {
     if (!(seconds > this.#seconds)) return { late: true };

@@ -2,7 +2,10 @@
 // to browser. Images are RGBA; the alpha of results is 255.
 
 /** @typedef {import("./types.js").Pixels} Pixels */
-/** @typedef {{from: number, weights: Float32Array | Int32Array}} Span the inputs of an output, and their weights */
+/** @typedef {{from: Int32Array, starts: Int32Array, weights: Float32Array}} Spans for each output its first input, and
+ *   where its weights start; the last start is their end */
+
+const MOST_SPANS = 32; // kept of `shrinkByArea`
 
 /**
  * Round to the nearest whole number, halves to the even one, as Python and OpenCV do.
@@ -32,61 +35,77 @@ export function shrinkByArea(image, width, height, scale) {
   const sums = new Float32Array(3 * width);
   const line = new Float32Array(3 * width);
   let done = -1; // the row of the image that `line` holds
-  rows.forEach((row, y) => {
+  for (let y = 0; y < height; y++) {
     sums.fill(halvesUp);
-    row.weights.forEach((weight, i) => {
-      if (done !== row.from + i) shrinkRow(image, (done = row.from + i), columns, line);
+    for (let i = rows.starts[y], row = rows.from[y]; i < rows.starts[y + 1]; i++, row++) {
+      if (done !== row) shrinkRow(image, (done = row), columns, line);
+      const weight = rows.weights[i];
       for (let x = 0; x < sums.length; x++) sums[x] += weight * line[x];
-    });
+    }
     for (let x = 0, at = 4 * width * y; x < sums.length; x += 3, at += 4) {
       out[at] = sums[x]; // rounds halves to even
       out[at + 1] = sums[x + 1];
       out[at + 2] = sums[x + 2];
     }
-  });
+  }
   return { data: out, width, height };
 }
 
 /**
  * @param {Pixels} image
  * @param {number} y
- * @param {Span[]} columns
+ * @param {Spans} columns
  * @param {Float32Array} line receives the means of a row, RGB
  */
-function shrinkRow({ data, width }, y, columns, line) {
-  for (let x = 0; x < columns.length; x++) {
-    const { from, weights } = columns[x];
+function shrinkRow({ data, width }, y, { from, starts, weights }, line) {
+  for (let x = 0, to = 0; x < from.length; x++, to += 3) {
     let [red, green, blue] = [0, 0, 0];
-    for (let i = 0, at = 4 * (width * y + from); i < weights.length; i++, at += 4) {
+    for (let i = starts[x], at = 4 * (width * y + from[x]); i < starts[x + 1]; i++, at += 4) {
       red += weights[i] * data[at];
       green += weights[i] * data[at + 1];
       blue += weights[i] * data[at + 2];
     }
-    line[3 * x] = red;
-    line[3 * x + 1] = green;
-    line[3 * x + 2] = blue;
+    line[to] = red;
+    line[to + 1] = green;
+    line[to + 2] = blue;
   }
 }
+
+/** @type {Map<string, Spans>} those used last: each frame of a video needs the same */
+const recentSpans = new Map();
 
 /**
  * @param {number} input pixels
  * @param {number} output pixels
  * @param {number} scale
- * @returns {Span[]}
+ * @returns {Spans}
  */
 function areaSpans(input, output, scale) {
+  const key = `${input} ${output} ${scale}`;
+  const known = recentSpans.get(key);
+  if (known) return known;
   const least = 1e-3; // a share of a pixel that OpenCV leaves out
-  return Array.from({ length: output }, (_, i) => {
+  const from = new Int32Array(output);
+  const starts = new Int32Array(output + 1);
+  /** @type {number[]} */
+  const weights = [];
+  for (let i = 0; i < output; i++) {
     const start = i * scale;
     const end = start + scale;
     const cell = Math.min(scale, input - start);
     const last = Math.min(Math.floor(end), input - 1);
     const first = Math.min(Math.ceil(start), last);
-    const before = first - start > least ? [(first - start) / cell] : [];
-    const after = end - last > least ? [Math.min(end - last, 1, cell) / cell] : [];
-    const weights = [...before, ...Array(last - first).fill(1 / cell), ...after];
-    return { from: first - before.length, weights: Float32Array.from(weights) };
-  });
+    const before = first - start > least;
+    from[i] = before ? first - 1 : first;
+    if (before) weights.push((first - start) / cell);
+    for (let whole = first; whole < last; whole++) weights.push(1 / cell);
+    if (end - last > least) weights.push(Math.min(end - last, 1, cell) / cell);
+    starts[i + 1] = weights.length;
+  }
+  if (recentSpans.size >= MOST_SPANS) recentSpans.clear();
+  const spans = { from, starts, weights: Float32Array.from(weights) };
+  recentSpans.set(key, spans);
+  return spans;
 }
 
 /**
@@ -211,7 +230,7 @@ function pass(image, width, height, resample, across) {
  * @param {number} input pixels
  * @param {number} output pixels
  * @param {number} resample
- * @returns {Span[]} weights as whole multiples of 2^-22
+ * @returns {{from: number, weights: Int32Array}[]} the inputs of each output; weights as whole multiples of 2^-22
  */
 function pillowSpans(input, output, resample) {
   const { support, weight } = FILTERS[resample];

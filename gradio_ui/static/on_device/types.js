@@ -46,7 +46,8 @@
 
 /**
  * The result for one live frame; `late` where a newer frame came first.
- * @typedef {{faces: TrackedFace[], labels: string[]} | {late: true}} Tracked
+ * @typedef {{faces: TrackedFace[], labels: string[], milliseconds: number} | {late: true}} Tracked milliseconds: from the
+ *   worker's receipt of the frame to the result
  */
 
 /** @typedef {"webgpu" | "wasm"} Backend */

@@ -23,8 +23,10 @@ const methods = {
     return { ...found, milliseconds: performance.now() - start };
   },
   async track(frame, options) {
+    const start = performance.now();
     const pixels = readPixels(frame, LIVE_SIDE);
-    return loaded().track(pixels, { ...options, scale: pixels.scale });
+    const tracked = await loaded().track(pixels, { ...options, scale: pixels.scale });
+    return "late" in tracked ? tracked : { ...tracked, milliseconds: performance.now() - start };
   },
   reset: async () => loaded().reset(),
 };
