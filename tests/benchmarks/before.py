@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.before bc7bb73 [--rounds 7] [--only "picture one" start] [--record]
 
-The older code is checked out into a temporary folder. Both sides read the same files: a portrait and a group in
+The older code is checked out into a temporary folder, with its weights. Both sides read the same files: a portrait and a group in
 640x480, JPEG photographs of 1.2 and 12 megapixels, live frames of one and of two people, a clip of 640x360 at 25
 frames/s that is analyzed at 10, and a folder of photographs for the command line.
 """
@@ -27,6 +27,7 @@ from tests.benchmarks.images import group_frame, portrait_frame
 from tests.benchmarks.record import ROOT, describe, machine, record
 
 WORKER = Path(__file__).with_name("before_worker.py")
+MODEL = "model_card/fer2013"
 LIVE, BULK = 45, 64  # frames of a stream, photographs of the folder
 MEGAPIXELS = {"1280x960": (1280, 960), "4000x3000": (4000, 3000)}
 
@@ -74,7 +75,7 @@ class Side:
 def checkout(commit: str) -> Iterator[Path]:
     """Check a commit out into a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.run(["git", "archive", commit, "gradio_ui"], cwd=ROOT, check=True, capture_output=True)
+        archive = subprocess.run(["git", "archive", commit, "gradio_ui", MODEL], cwd=ROOT, check=True, capture_output=True)
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
         yield Path(folder)
 
@@ -127,7 +128,7 @@ def compare(before: Side, after: Side, tasks: list[str], rounds: int) -> list[di
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commit", help="the code before")
-    parser.add_argument("--model", type=Path, default=ROOT / "model_card" / "fer2013")
+    parser.add_argument("--model", type=Path, help="for both sides; by default each has its own weights")
     parser.add_argument("--rounds", type=int, default=15, help="pairs of each task, after one to warm up")
     parser.add_argument("--only", nargs="*", help="beginnings of the names of tasks")
     parser.add_argument("--record", action="store_true", help="keep the results in results.json")
@@ -139,12 +140,12 @@ def main() -> None:
         make_files(folder)
         sides = []
         for code in (stack.enter_context(checkout(options.commit)), ROOT):
-            sides.append(Side(code, options.model.resolve(), folder))
+            sides.append(Side(code, (options.model or code / MODEL).resolve(), folder))
             stack.callback(sides[-1].close)
         tasks = [task for task in sides[0].tasks if not options.only or task.startswith(tuple(options.only))]
         rows = compare(sides[0], sides[1], tasks, options.rounds)
     if options.record:
-        record("before", {"commit": options.commit, "model": options.model.name, "results": rows}, measured_on)
+        record("before", {"commit": options.commit, "model": options.model.name if options.model else "own", "results": rows}, measured_on)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,8 @@ def against_before(results: dict[str, Any]) -> list[str]:
     run = results["before"]
     lines = [
         "",
-        f"Time of a result at commit `{run['commit']}` and now, in turns, on {describe(run['machine'])}, "
+        f"Time of a result at commit `{run['commit']}` and now, each with "
+        f"{'its own weights' if run['model'] == 'own' else run['model']}, in turns, on {describe(run['machine'])}, "
         f"{run['date']}:",
         "",
         "| what | before | now | ratio | 5 to 95 % of the pairs | ratio of processor time |",

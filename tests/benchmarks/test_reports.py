@@ -80,12 +80,12 @@ def test_the_tables_show_results_and_missed_targets() -> None:
 def test_ratios_to_the_code_before_are_shown() -> None:
     latency = {"machine": MACHINE, "date": "2026-01-31", "model": "tiny", "results": []}
     row = {"what": "start", "before_ms": 400.0, "after_ms": 250.0, "ratio": 1.6, "cpu_ratio": 1.5, "rounds": 3}
-    old = {"machine": MACHINE, "date": "2026-01-31", "commit": "abc123"}
+    old = {"machine": MACHINE, "date": "2026-01-31", "commit": "abc123", "model": "own"}
     bulk = {"results": {"pipeline": {"per_second": 61.26, "of_limit": 0.876}}}
     table = render_speed(
         {"latency": latency, "before": old | {"results": [row | {"ratio_range": [1.4, 1.8]}]}, "bulk": old | bulk}
     )
-    assert "at commit `abc123` and now" in table
+    assert "at commit `abc123` and now, each with its own weights" in table
     assert "| start | 400 ms | 250 ms | 1.6 | 1.4 to 1.8 | 1.5 |" in table
     assert "| pipeline | 61.3 | 88% |" in table
 
