@@ -94,12 +94,14 @@ class YuNetDetector:
         long_side = max(frame.shape[:2])
         return [side / long_side for side in sorted({min(max(long_side, self.SMALL), s) for s in self.LONG_SIDES})]
 
-    def search(self, frame: np.ndarray, searches: Sequence[Search]) -> Found:
+    def search(self, frame: np.ndarray, searches: Sequence[Search], large_enough: float = math.inf) -> Found:
         """Search a frame at some scales.
 
         Args:
             frame: (h, w, 3) uint8 RGB.
             searches: at least one.
+            large_enough: of a face found at two scales the box of the smaller one is kept where its longer side has at
+                least so many pixels there, and otherwise the more confident box.
         """
         ordered = sorted(searches, key=lambda one: one.scale)
         scaled: list[_Scaled] = []
@@ -115,7 +117,8 @@ class YuNetDetector:
         found = [*(rows.result() for rows in smaller), largest]
         rows = np.concatenate(found)
         scales = np.repeat([one.scale for one in ordered], [len(one) for one in found])
-        kept = _distinct(_xyxy(rows[:, :4]), rows[:, 14])
+        preferred = (scales < ordered[-1].scale) & (scales * rows[:, 2:4].max(axis=1) >= large_enough)
+        kept = _distinct(_xyxy(rows[:, :4]), rows[:, 14] + preferred)
         rows = rows[kept]
         landmarks = np.ascontiguousarray(rows[:, 4:14].reshape(-1, LANDMARKS, 2))
         return Found(Faces(_xyxy(rows[:, :4]), rows[:, 14], landmarks=landmarks), scales[kept])
@@ -252,15 +255,15 @@ def _xyxy(xywh: np.ndarray) -> np.ndarray:
     return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
 
 
-def _distinct(xyxy: np.ndarray, confidence: np.ndarray, overlap: float = 0.5) -> np.ndarray:
+def _distinct(xyxy: np.ndarray, rank: np.ndarray, overlap: float = 0.5) -> np.ndarray:
     """Select the boxes to keep, as indices, largest first.
 
-    Of two boxes whose intersection covers more than `overlap` of the smaller one, the more confident stays. Unlike
-    intersection over union this also drops a box inside another, the usual duplicate of the two scales.
+    Of two boxes whose intersection covers more than `overlap` of the smaller one, that of the higher rank stays.
+    Unlike intersection over union this also drops a box inside another, the usual duplicate of the two scales.
     """
     area = (xyxy[:, 2:] - xyxy[:, :2]).clip(0).prod(axis=1)
     kept: list[int] = []
-    for i in np.argsort(-confidence, kind="stable"):
+    for i in np.argsort(-rank, kind="stable"):
         corners = np.minimum(xyxy[kept, 2:], xyxy[i, 2:]), np.maximum(xyxy[kept, :2], xyxy[i, :2])
         shared = (corners[0] - corners[1]).clip(0).prod(axis=1)
         if (shared <= overlap * np.minimum(area[kept], area[i])).all():

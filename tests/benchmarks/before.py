@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.before bc7bb73 [--rounds 7] [--only "picture one" start] [--record]
 
-The older code is checked out into a temporary folder, with its weights. Both sides read the same files: a portrait and a group in
-640x480, JPEG photographs of 1.2 and 12 megapixels, live frames of one and of two people, a clip of 640x360 at 25
-frames/s that is analyzed at 10, and a folder of photographs for the command line.
+The older code is checked out into a temporary folder, with its weights. Both sides read the same files: a portrait and
+a group in 640x480, JPEG photographs of 1.2 and 12 megapixels, live frames of one and of two people, a clip of 640x360
+at 25 frames/s that is analyzed at 10, and a folder of photographs for the command line.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class Side:
 def checkout(commit: str) -> Iterator[Path]:
     """Check a commit out into a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.run(["git", "archive", commit, "gradio_ui", MODEL], cwd=ROOT, check=True, capture_output=True)
+        archive = subprocess.run(
+            ["git", "archive", commit, "gradio_ui", MODEL], cwd=ROOT, check=True, capture_output=True
+        )
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
         yield Path(folder)
 
@@ -145,7 +147,11 @@ def main() -> None:
         tasks = [task for task in sides[0].tasks if not options.only or task.startswith(tuple(options.only))]
         rows = compare(sides[0], sides[1], tasks, options.rounds)
     if options.record:
-        record("before", {"commit": options.commit, "model": options.model.name if options.model else "own", "results": rows}, measured_on)
+        record(
+            "before",
+            {"commit": options.commit, "model": options.model.name if options.model else "own", "results": rows},
+            measured_on,
+        )
 
 
 if __name__ == "__main__":

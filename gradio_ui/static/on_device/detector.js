@@ -65,34 +65,41 @@ export class Detector {
   /**
    * Search all of an image at all its scales.
    * @param {Pixels} image
+   * @param {number} [largeEnough] see `search`
    */
-  searchAll(image) {
-    return this.search(image, scalesOf(image).map((scale) => ({ scale, near: null })));
+  searchAll(image, largeEnough) {
+    return this.search(image, scalesOf(image).map((scale) => ({ scale, near: null })), largeEnough);
   }
 
   /**
    * Search at some scales.
    * @param {Pixels} image
    * @param {Search[]} searches
+   * @param {number} [largeEnough] of a face found at two scales the box of the smaller one is kept where its longer side
+   *   has at least so many pixels there, and otherwise the more confident box
    * @returns {Promise<{faces: Face[], scales: number[]}>} the faces, and at which scale each was found
    */
-  async search(image, searches) {
+  async search(image, searches, largeEnough = Infinity) {
     /** @type {Face[]} */
     const found = [];
-    /** @type {Map<Face, number>} */
+    /** @type {Map<Face, {scale: number, rank: number}>} */
     const origin = new Map();
+    const largest = Math.max(...searches.map(({ scale }) => scale));
     for (const { scale, near } of searches) {
       const scaled = rescale(image, scale);
       const faces = [];
       for (const window of windowsOf(scaled, near, scale)) faces.push(...(await this.#searchWindow(scaled, window)));
       for (const face of suppress(faces)) {
         const inFrame = rescaleFace(face, image.width / scaled.width, image.height / scaled.height);
-        origin.set(inFrame, scale);
+        const [left, top, right, bottom] = inFrame.box;
+        const preferred = scale < largest && scale * Math.max(right - left, bottom - top) >= largeEnough;
+        origin.set(inFrame, { scale, rank: face.confidence + Number(preferred) });
         found.push(inFrame);
       }
     }
-    const faces = distinct(found);
-    return { faces, scales: faces.map((face) => /** @type {number} */ (origin.get(face))) };
+    const of = (/** @type {Face} */ face) => /** @type {{scale: number, rank: number}} */ (origin.get(face));
+    const faces = distinct(found, (face) => of(face).rank);
+    return { faces, scales: faces.map((face) => of(face).scale) };
   }
 
   /**
@@ -241,14 +248,15 @@ function sharedArea(a, b) {
 }
 
 /**
- * Keep, of the faces in the order of confidence, those that fit with all kept before.
+ * Keep, of the faces in the order of their ranks, those that fit with all kept before.
  * @param {Face[]} faces
+ * @param {(face: Face) => number} rank
  * @param {(one: Face, kept: Face) => boolean} fits
  */
-function greedy(faces, fits) {
+function greedy(faces, rank, fits) {
   /** @type {Face[]} */
   const kept = [];
-  for (const face of [...faces].sort((a, b) => b.confidence - a.confidence)) {
+  for (const face of [...faces].sort((a, b) => rank(b) - rank(a))) {
     if (kept.every((other) => fits(face, other))) kept.push(face);
   }
   return kept;
@@ -259,7 +267,7 @@ function greedy(faces, fits) {
  * @param {Face[]} faces
  */
 function suppress(faces) {
-  return greedy(faces, ({ box: a }, { box: b }) => {
+  return greedy(faces, ({ confidence }) => confidence, ({ box: a }, { box: b }) => {
     const shared = sharedArea(a, b);
     return shared <= NMS_IOU * (areaOf(a) + areaOf(b) - shared);
   });
@@ -267,11 +275,12 @@ function suppress(faces) {
 
 /**
  * Select the faces to keep, largest first. Of two boxes whose intersection covers more than half of the smaller one,
- * the more confident stays: unlike intersection over union this also drops a box inside another.
+ * that of the higher rank stays: unlike intersection over union this also drops a box inside another.
  * @param {Face[]} faces
+ * @param {(face: Face) => number} rank
  */
-function distinct(faces) {
+function distinct(faces, rank) {
   const fits = (/** @type {Face} */ { box: a }, /** @type {Face} */ { box: b }) =>
     sharedArea(a, b) <= OVERLAP * Math.min(areaOf(a), areaOf(b));
-  return greedy(faces, fits).sort((a, b) => areaOf(b.box) - areaOf(a.box));
+  return greedy(faces, rank, fits).sort((a, b) => areaOf(b.box) - areaOf(a.box));
 }

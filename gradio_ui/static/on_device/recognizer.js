@@ -17,6 +17,7 @@ import { ExpressionSession } from "./tracker.js";
 /** @type {Record<Precision, string>} */
 const ONNX_FILES = { float32: "onnx/model.onnx", int8: "onnx/model_quantized.onnx" };
 const FULL_SEARCH_SECONDS = 0.25; // between two searches of all of a live frame at both scales
+const LARGE_ENOUGH = 32; // pixels of a face in the shrunk frame, from which on it is followed there; as in recognition/live.py
 // In a crowd the faces of a live frame are scored in turn, so that the boxes keep up: as many as this time allows, and
 // at least so many.
 const [SCORING_MS, LEAST_SCORED] = [30, 3];
@@ -143,10 +144,10 @@ export class Recognizer {
       const near = (/** @type {number} */ scale) => faces.filter((_, i) => scales[i] === scale).map(({ box }) => box);
       const known = [small, large].map((scale) => ({ scale, near: near(scale) })).filter((one) => one.near.length);
       const searches = known.length ? known : [{ scale: small, near: null }];
-      found = await this.detector.search(frame, searches);
+      found = await this.detector.search(frame, searches, LARGE_ENOUGH);
       due = found.faces.length < faces.length; // one is lost: it moved far, or went
     }
-    if (due || !found) found = await this.detector.searchAll(frame);
+    if (due || !found) found = await this.detector.searchAll(frame, LARGE_ENOUGH);
     this.#seen = { ...found, searched: due ? seconds : searched, size: shape };
     return found.faces;
   }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from gradio_ui.recognition import EmotionRecognizer, Faces, YuNetDetector, crop_face
-from gradio_ui.recognition.live import FULL_SEARCH_SECONDS, LiveSearch, follow
+from gradio_ui.recognition.live import FULL_SEARCH_SECONDS, LARGE_ENOUGH, LiveSearch, follow
 from gradio_ui.recognition.yunet import Found, Search
 
 RATE = 30  # frames a second
@@ -21,9 +22,9 @@ class Watched(YuNetDetector):
 
     asked: list[list[Search]]
 
-    def search(self, frame: np.ndarray, searches: list[Search]) -> Found:  # type: ignore[override]
+    def search(self, frame: np.ndarray, searches: Sequence[Search], large_enough: float = math.inf) -> Found:
         self.asked.append(list(searches))
-        return super().search(frame, searches)
+        return super().search(frame, searches, large_enough)
 
     @property
     def full(self) -> list[bool]:
@@ -59,7 +60,20 @@ def test_nothing_is_lost_while_a_person_moves(detector: Watched, portrait: np.nd
         found, expected = live.update(frame, seconds), detector(frame)
         assert len(found) == len(expected) == 1
         differences.append(np.abs(found.xyxy - expected.xyxy).max())
-    assert np.median(differences) < 4 and max(differences) < 8, "pixels of 110; the two scales differ by as much"
+    assert max(differences) < 8, "pixels of 110; the two scales differ by as much"
+
+
+def test_a_large_face_is_followed_at_the_small_scale(detector: Watched, portrait: np.ndarray) -> None:
+    live, searches = LiveSearch(detector), [Search(0.4), Search(1.0)]
+    for seconds, frame in clip(portrait, 10):
+        found = live.update(frame, seconds)
+        assert detector.asked[-1][0].scale == 0.4
+        expected = detector.search(frame, searches, LARGE_ENOUGH).faces
+        assert np.abs(found.xyxy - expected.xyxy).max() < 1
+    tiny = cv2.resize(frame, (160, 120), interpolation=cv2.INTER_AREA)
+    frame[:], frame[200:320, 200:360] = 90, tiny
+    sizes = [np.ptp(detector.search(frame, searches, size).faces.xyxy[0, ::2]) for size in (LARGE_ENOUGH, math.inf)]
+    assert sizes[0] == sizes[1] < LARGE_ENOUGH / 0.4
 
 
 def test_a_second_person_is_found_in_time(detector: Watched, portrait: np.ndarray) -> None:
