@@ -36,7 +36,7 @@ def test_a_teacher_sees_the_view_as_it_was_trained(tmp_path: Path) -> None:
     expected = model(pixel_values=(images - 0.4) / 0.2).logits
     teacher = Teacher(str(tmp_path / "a"), model, CPU)
     assert torch.allclose(teacher(images), expected, atol=1e-5)
-    # colour for a grey teacher: the luma, which of a grey picture in three channels is itself
+    # color for a gray teacher: the luma, which of a gray picture in three channels is itself
     assert torch.allclose(teacher(images.expand(-1, 3, -1, -1)), expected, atol=1e-4)
     flat = torch.full((1, 1, 20, 20), 0.3)  # resized to the teacher's side, flat stays flat
     assert torch.allclose(teacher(flat), model(pixel_values=torch.full((1, 1, 32, 32), -0.5)).logits, atol=1e-5)
