@@ -168,6 +168,7 @@ def test_peers_see_the_same_and_a_missing_one_is_named(tmp_path: Path) -> None:
     assert "no: not there (ModuleNotFoundError" in peers.format_rows([eyes, nobody])
 
 
+@pytest.mark.slow
 def test_the_trainer_and_the_bare_loop_take_turns(tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.json"
     recipe.write_text(json.dumps({"hidden_sizes": [8, 16], "depths": [1, 1], "bf16": True, "use_cpu": True}))

@@ -69,6 +69,7 @@ def test_a_teacher_of_other_labels_is_refused_by_name(tmp_path: Path) -> None:
         Teacher(str(tmp_path / "nothing"), student, CPU)
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_its_teacher_alone(tiny_csv: Path, tmp_path: Path) -> None:
     learn = (
         "--num_train_epochs", 40, "--learning_rate", 0.01, "--flip", 0, "--shift", 0, "--rotation", 0, "--zoom", 0,
