@@ -43,7 +43,7 @@ $(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json
 	@npm ci --prefix $(JS) --ignore-scripts --no-audit --no-fund --loglevel=error || echo "The JavaScript packages were not installed"
 
 # The quick tests, the slow ones (notebooks, a cluster, several programs at once), or all.
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 test: $(VENV)/.dev $(JS)/node_modules/.package-lock.json
 	$(PYTEST) -m "not slow"
 

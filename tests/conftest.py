@@ -18,26 +18,9 @@ pytest_plugins = [
     "tests.support.dataset_fixtures",
     "tests.support.hub_fixtures",
     "tests.support.model_fixtures",
+    "tests.support.scheduling",
 ]
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, and those that share a browser in another, one after the other.
-
-    The groups that take long come first, so that no process is left alone with one at the end.
-    """
-    groups = {}
-    for item in items:
-        group = item.path.relative_to(ROOT).as_posix()
-        if item.get_closest_marker("browser"):
-            group = "engine" if group.startswith("tests/gradio_ui/on_device/") else "page"
-        item.add_marker(pytest.mark.xdist_group(group))
-        groups[item] = group
-    items.sort(
-        key=lambda item: [not groups[item].startswith(first) for first in ("page", "engine", "tests/training/")]
-    )
 
 
 @pytest.fixture(scope="session")
