@@ -121,6 +121,7 @@ def test_running_camera_goes_on_with_the_new_model(offer: Offer, page: Any) -> N
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_camera_started_after_the_choice_uses_it(offer: Offer, page: Any) -> None:
     offer.go.set()
     page.goto(offer.url)

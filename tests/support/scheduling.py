@@ -1,16 +1,22 @@
-"""How tests are shared out among processes: those that use the same costly fixtures stay together, the longest first.
+"""How tests are shared out: which parameters are left to the slow ones, and which tests stay in one process.
 
 pytest-xdist's own `--dist loadgroup` has no effect with pytest 9.2, in which an item's id cannot be changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 ENGINE, TABS, TRAINING = "tests/gradio_ui/on_device", "tests/gradio_ui/tabs", "tests/training/"
+
+
+def some_slow(values: Iterable[str | int], quick: Collection[str | int]) -> list[Any]:
+    """Return parameters of which only these are quick; the others are run by `make test-slow`."""
+    return [value if value in quick else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 class GroupScheduling(LoadScopeScheduling):

@@ -157,6 +157,7 @@ class Slow(FakeRecognizer):
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_cancel_keeps_what_is_done(
     page: Any, images: list[Path], gradio_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

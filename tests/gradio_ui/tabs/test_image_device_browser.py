@@ -33,6 +33,7 @@ def test_a_picture_stays_on_this_device(page: Any, device_app: str, portrait_fil
     assert page.locator("#picture").is_visible() and page.locator(f"{IMAGES} .fer-still-drop").is_hidden()
 
 
+@pytest.mark.slow
 def test_a_hundred_pictures_in_one_table(page: Any, device_app: str, portrait: np.ndarray, tmp_path: Path) -> None:
     files = [tmp_path / f"{number:03}.png" for number in range(100)]
     for number, file in enumerate(files):

@@ -191,6 +191,7 @@ def test_cancel_keeps_the_part_that_is_done(
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_taking_the_video_away_stops_the_work(
     page: Any, film: Path, gradio_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

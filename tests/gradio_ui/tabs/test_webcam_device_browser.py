@@ -100,6 +100,7 @@ def test_a_damaged_model_is_not_run(page: Any, device_app: str, root: Path) -> N
     page.locator("#webcam .fer-why").filter(has_text="is damaged").wait_for()
 
 
+@pytest.mark.slow
 def test_a_hidden_page_goes_on_when_it_is_seen(page: Any, device_app: str) -> None:
     open_webcam(page, device_app)
     start(page)
@@ -134,6 +135,7 @@ document.addEventListener("fer-result", ({ detail }) => (window.last = [detail.w
 """
 
 
+@pytest.mark.slow
 def test_a_turned_phone_keeps_its_recording(page: Any, device_app: str) -> None:
     page.add_init_script(TURNED)
     open_webcam(page, device_app)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageClassification
 
+from tests.support.scheduling import some_slow
 from tests.support.tiny_networks import KINDS, make_checkpoint
 from training.errors import WeightsError
 from training.learning.arguments import parse_arguments
@@ -20,7 +21,6 @@ from training.learning.checkpoints import MANIFEST, mark_complete
 from training.learning.trainer import ExpressionTrainer
 from training.train import train
 
-QUICK = ("convnext", "vit")  # of the kinds of networks, those that are not left to the slow tests
 SHORT = "--num_train_epochs 2 --per_device_train_batch_size 14 --learning_rate 0.01 --report_to none".split()
 # the first of the two epochs has the larger loss, so that the checkpoint to keep is not the last one
 FIRST_IS_BEST = "--metric_for_best_model loss --greater_is_better true".split()
@@ -51,9 +51,7 @@ def differing(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> set[str
     return {name for name in a if not torch.equal(a[name], b[name])}
 
 
-@pytest.mark.parametrize(
-    "kind", [*QUICK, *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind not in QUICK)]
-)
+@pytest.mark.parametrize("kind", some_slow(KINDS, quick=("convnext", "vit")))
 def test_best_checkpoint_and_resume_are_whole(kind: str, tiny_csv: Path, tmp_path: Path) -> None:
     base = make_checkpoint(kind, tmp_path / "base")
     whole = run(base, tiny_csv, tmp_path / "whole")
