@@ -14,7 +14,7 @@ BEFORE ?= bc7bb73
 # Test processes: one a core, at most four, since each loads its own PyTorch. WORKERS=0 runs all tests in one.
 WORKERS ?= logical
 
-.PHONY: app static test quality style audit mutants benchmark reproduce-fer2013 reproduce-ferplus
+.PHONY: app static test test-slow test-all quality style audit mutants benchmark reproduce-fer2013 reproduce-ferplus
 
 # The stamps remember what was installed, so that a second run starts at once.
 $(VENV)/.app: requirements.txt Makefile
@@ -42,8 +42,16 @@ static: $(VENV)/.app $(JS)/node_modules/.package-lock.json
 $(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json
 	@npm ci --prefix $(JS) --ignore-scripts --no-audit --no-fund --loglevel=error || echo "The JavaScript packages were not installed"
 
+# The quick tests, the slow ones (notebooks, a cluster, several programs at once), or all.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 test: $(VENV)/.dev $(JS)/node_modules/.package-lock.json
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadgroup
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.dev $(JS)/node_modules/.package-lock.json
+	$(PYTEST) -m slow
+
+test-all: $(VENV)/.dev $(JS)/node_modules/.package-lock.json
+	$(PYTEST)
 
 # Looks the installed versions up in the database of known vulnerabilities; says so where that cannot be reached.
 audit: $(VENV)/.dev

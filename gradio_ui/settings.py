@@ -43,7 +43,7 @@ class Settings:
         host: Address to listen on; 0.0.0.0 is every address of the machine.
         port: TCP port, 1-65535.
         max_file_size: Largest upload, as a number and a unit: "500mb".
-        max_video_minutes: Longest video that is analysed, in minutes.
+        max_video_minutes: Longest video that is analyzed, in minutes.
         on_device: Whether browsers may fetch the models and run them; otherwise the weights stay on the server.
         runtime: Folder of onnxruntime-web's files for those browsers; None leaves them to its public CDN.
         unclear_below: Probability below which the page reports an expression as unclear, 0-1, until a visitor says
@@ -143,7 +143,7 @@ def _parser(environ: Mapping[str, str], default: Settings) -> argparse.ArgumentP
     port = environ.get("GRADIO_SERVER_PORT") or environ.get("PORT") or str(default.port)
     parser = argparse.ArgumentParser(
         prog="app.py",
-        description="Recognise apparent facial expressions in pictures, videos and live on a webcam, in the browser.",
+        description="Recognize apparent facial expressions in pictures, videos and live on a webcam, in the browser.",
     )
     add = parser.add_argument
     add(
@@ -180,7 +180,7 @@ def _add_limits(parser: argparse.ArgumentParser, environ: Mapping[str, str], def
         "--max-video-minutes",
         default=environ.get("FER_MAX_VIDEO_MINUTES") or default.max_video_minutes,
         metavar="MINUTES",
-        help="longest video that is analysed [FER_MAX_VIDEO_MINUTES; default: %(default)s]",
+        help="longest video that is analyzed [FER_MAX_VIDEO_MINUTES; default: %(default)s]",
     )
     add(
         "--unclear",

@@ -18,16 +18,9 @@ pytest_plugins = [
     "tests.support.dataset_fixtures",
     "tests.support.hub_fixtures",
     "tests.support.model_fixtures",
+    "tests.support.scheduling",
 ]
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, and all that drive a browser in another, one after the other."""
-    for item in items:
-        group = "browser" if item.get_closest_marker("browser") else item.path.relative_to(ROOT).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

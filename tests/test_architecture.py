@@ -60,7 +60,7 @@ FLOORS = (
 for floor, below in zip(FLOORS, accumulate(FLOORS, set.union), strict=True):
     MAY_IMPORT |= {area: {*below, ENGINE} for area in floor}
 
-# Neighbours that must not know each other although they share an area.
+# Neighbors that must not know each other although they share an area.
 APART = ("gradio_ui.tabs",)
 
 # Libraries that take long to load, and the areas whose mere import may load them; all others load them on first use.
@@ -164,7 +164,7 @@ def test_imports_run_one_way() -> None:
 
 
 @pytest.mark.parametrize("area", APART)
-def test_neighbours_do_not_import_each_other(area: str) -> None:
+def test_neighbors_do_not_import_each_other(area: str) -> None:
     wrong = [pair for pair in own_imports() if all(name.startswith(f"{area}.") for name in pair)]
     assert not wrong, wrong
 

@@ -27,12 +27,12 @@ from training.evaluation.robustness import robustness
 from training.evaluation.subgroups import format_groups, read_columns, subgroups_of
 from training.network.build import load_model
 from training.reporting.curves import curves, read_log
-from training.reporting.figures import robustness_figure
 from training.reporting.galleries import check_unpublished, write_galleries
 from training.reporting.measurement import draw, measure
 from training.reporting.plot_style import write_figures
 from training.reporting.provenance import describe_model, split_info
 from training.reporting.report import REPORT_FILE, Environment, Report, check_same_images, library_versions
+from training.reporting.robustness_figure import robustness_figure
 from training.reporting.tables import format_robustness, format_table
 
 

@@ -1,13 +1,12 @@
-"""Video files, read and written frame by frame with PyAV, in memory that does not grow with their length.
+"""Video files, read frame by frame with PyAV, in memory that does not grow with their length.
 
-with VideoReader("talk.mov") as reader, VideoWriter("out.mp4", reader) as writer:
+with VideoReader("talk.mov") as reader:
     for frame in reader:
-        writer.write(frame, drawn_on(frame.image))
+        print(frame.seconds, frame.image.shape)
 """
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,16 +18,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 import numpy as np
 
 from .errors import VideoError
-from .h264 import H264Track
 from .image_io import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     import av
-    from av.audio.stream import AudioStream
-    from av.container import InputContainer, OutputContainer
+    from av.container import InputContainer
 
 Source: TypeAlias = "str | Path | BinaryIO"  # a path, or an open seekable file
 
@@ -37,8 +33,7 @@ _ACCEPTED = "an MP4, MOV, WebM, AVI or MKV file"
 # FFmpeg knows formats that are lists of other files and addresses. It gets an open file, and may open nothing itself.
 _SAFE = {"format_whitelist": "mov,mp4,matroska,webm,avi", "protocol_whitelist": "none"}
 _READ_AHEAD = 2**18  # bytes
-_MP4_SOUND = {"aac", "mp3", "opus", "flac"}  # codecs that browsers play from an MP4 file, copied as they are
-_THREADS = min(4, os.cpu_count() or 1)  # for reading and for writing; each holds frames of its own in memory
+THREADS = min(4, os.cpu_count() or 1)  # for reading and for writing; each holds frames of its own in memory
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ class VideoReader:
 
         self.source = source
         self.name = name_of(source)
-        self._container, self._file = _open(source)
+        self._container, self._file = open_container(source)
         self._to_rgb = VideoReformatter()  # one for all frames: setting it up costs as much as a frame
         self._stream = next((s for s in self._container.streams.video if not _is_cover(s)), None)
         if self._stream is None:
@@ -101,7 +96,7 @@ class VideoReader:
                 f"{self.name} has frames of {codec.width}x{codec.height} pixels. "
                 f"The limit is {MAX_PIXELS // 1_000_000} megapixels; scale it down first."
             )
-        self._stream.thread_type, self._stream.codec_context.thread_count = "AUTO", _THREADS
+        self._stream.thread_type, self._stream.codec_context.thread_count = "AUTO", THREADS
         self.time_base: Fraction = self._stream.time_base or Fraction(1, 90_000)
         self.rate: Fraction = self._stream.average_rate or Fraction(25)
         self.start = (self._container.start_time or 0) / av.time_base
@@ -179,123 +174,6 @@ class VideoReader:
         self.close()
 
 
-class VideoWriter:
-    """An H.264 MP4 file that browsers play, with the timing and the sound of the video it is made from.
-
-    As a context manager it leaves a whole file, or none where an exception passes through. Where not all frames of the
-    source were read, the sound ends with the last one written.
-
-    Args:
-        path: of the new file.
-        source: where its frames come from.
-    """
-
-    def __init__(self, path: str | Path, source: VideoReader) -> None:
-        import av
-
-        self.path = Path(path)
-        self._part = self.path.with_name(f".{self.path.name}.part")
-        self._source = source
-        self._container: OutputContainer = av.open(
-            str(self._part), "w", format="mp4", options={"movflags": "+faststart"}
-        )
-        self._track = H264Track(self._container, source.time_base, source.rate, _THREADS)
-        self._sound = _Sound(source, self._container)
-
-    def write(self, frame: VideoFrame, image: np.ndarray) -> None:
-        """Add one frame.
-
-        Args:
-            frame: of the source; gives the time.
-            image: (h, w, 3) uint8 RGB, always of the same size; what is shown instead. An odd row or column at the end
-                is left out.
-        """
-        self._track.write(image, frame.pts)
-        self._sound.copy_until(frame.seconds)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None and not self._track.empty:
-                self._track.finish()
-                if self._source.finished:
-                    self._sound.copy_until(math.inf)
-                self._container.close()
-                self._part.replace(self.path)
-        finally:
-            self._sound.close()
-            self._container.close()
-            self._part.unlink(missing_ok=True)
-
-
-class _Sound:
-    """The first sound track, copied packet by packet beside the frames so that nothing piles up."""
-
-    def __init__(self, source: VideoReader, target: OutputContainer) -> None:
-        self._container, self._file = _open(source.source)  # the frames are read elsewhere in the file
-        self._target = target
-        self._start = source.start
-        self._packets: Iterator[av.Packet] = iter(())
-        self._next: av.Packet | None = None
-        self._last = -math.inf
-        if not self._container.streams.audio:
-            return
-        stream: AudioStream = self._container.streams.audio[0]
-        self._copied = stream.codec_context.name in _MP4_SOUND
-        if self._copied:
-            self._output: Any = target.add_stream_from_template(stream)
-        else:
-            self._output = target.add_stream("aac", rate=min(stream.rate or 48_000, 48_000))
-        self._packets = self._container.demux(stream)
-        self._advance()
-
-    def copy_until(self, seconds: float) -> None:
-        """Copy all sound up to a time, counted from the start of the video."""
-        while (packet := self._next) is not None:
-            if packet.pts is not None and float(packet.pts * packet.time_base) - self._start > seconds:
-                return
-            self._carry(packet)
-            self._advance()
-
-    def _carry(self, packet: av.Packet) -> None:
-        import av
-
-        if self._copied:
-            # A damaged file may jump back in time, which MP4 cannot hold.
-            if packet.dts is not None and packet.pts is not None and packet.dts > self._last:
-                self._last = packet.dts
-                shift = round(self._start / packet.time_base)
-                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, self._output
-                self._target.mux(packet)
-            return
-        try:
-            frames: list[Any] = packet.decode()
-        except av.error.InvalidDataError:
-            return  # a damaged packet becomes silence
-        if packet.size == 0:
-            frames.append(None)  # the end: the encoder gives what it still holds
-        for frame in frames:
-            if frame is not None and frame.pts is not None:
-                frame.pts -= round(self._start / frame.time_base)
-            self._target.mux(self._output.encode(frame))
-
-    def _advance(self) -> None:
-        import av
-
-        try:
-            self._next = next(self._packets, None)
-        except av.error.FFmpegError:  # cut off, which the frames report
-            self._next = None
-
-    def close(self) -> None:
-        self._container.close()
-        self._file.close()
-
-
 class _View:
     """A reader of a file with a position of its own, so that several can share the file.
 
@@ -332,7 +210,12 @@ def name_of(source: Source) -> str:
     return Path(source).name if isinstance(source, (str, Path)) else "The file"
 
 
-def _open(source: Source) -> tuple[InputContainer, _View]:
+def open_container(source: Source) -> tuple[InputContainer, _View]:
+    """Open a video with a position of its own in the file; both are to be closed.
+
+    Raises:
+        VideoError: the file is missing, empty or of another kind.
+    """
     import av
 
     name = name_of(source)

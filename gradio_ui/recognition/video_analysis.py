@@ -28,7 +28,8 @@ from .live import follow
 from .tables import BOX, csv_rows, escape_cell, label_columns, raw_columns
 from .tracker import ExpressionSession, TrackedFace
 from .types import Recognition
-from .video import Source, VideoFrame, VideoReader, VideoWriter, name_of
+from .video import Source, VideoFrame, VideoReader, name_of
+from .video_writer import VideoWriter
 
 Draw = Callable[[np.ndarray, Sequence[TrackedFace]], np.ndarray]
 
@@ -62,19 +63,19 @@ class VideoAnalysis:
     Args:
         source: an MP4, MOV, WebM, AVI or MKV file: a path, or an open seekable file, which stays open.
         recognizer: frame -> Recognition, with `labels`.
-        per_second: frames to analyse in each second; None takes every frame.
+        per_second: frames to analyze in each second; None takes every frame.
         time_constant: smoothing in seconds, see `ExpressionSession`.
         threshold: probability below which a label is unclear.
         max_seconds: longest video that is accepted; None for any.
         abandoned: asked before each frame whether nobody waits for the result any more.
 
     Attributes:
-        session: faces and times of what was analysed so far.
+        session: faces and times of what was analyzed so far.
         moments: label -> its key moment so far, among those in which it was not unclear.
         duration: seconds, or None where the file does not say; set by `run`.
         seconds: time of the last frame.
         size: (width, height) of the upright frames in pixels.
-        analyzed: number of analysed frames.
+        analyzed: number of analyzed frames.
         problem: one sentence where the file could only be read in part, otherwise "".
 
     Raises:
@@ -112,14 +113,14 @@ class VideoAnalysis:
         """Go through the video once. The files are whole when it ends, and absent when it is interrupted.
 
         Args:
-            table: CSV file to write: a row per face and analysed frame, with the columns of `video_columns`;
+            table: CSV file to write: a row per face and analyzed frame, with the columns of `video_columns`;
                 `read_table` reads it.
             video: annotated MP4 file to write.
-            draw: (frame, faces) -> the frame with them drawn, for `video`; the faces of an analysed frame stay until
+            draw: (frame, faces) -> the frame with them drawn, for `video`; the faces of an analyzed frame stay until
                 the next one.
 
         Yields:
-            After each analysed frame its time in seconds.
+            After each analyzed frame its time in seconds.
 
         Raises:
             VideoError: the video cannot be read at all, or is longer than `max_seconds`.
@@ -161,7 +162,7 @@ class VideoAnalysis:
     def _recognized(
         self, reader: VideoReader, thread: ThreadPoolExecutor
     ) -> Iterator[tuple[VideoFrame, Future[Recognition] | None]]:
-        """Yield the frames, those to analyse with the result that the thread is working on."""
+        """Yield the frames, those to analyze with the result that the thread is working on."""
         due = -math.inf
         waiting: deque[tuple[VideoFrame, Future[Recognition] | None]] = deque()
         for frame in reader:
@@ -179,7 +180,7 @@ class VideoAnalysis:
 
     def _stop_note(self) -> str:
         length = f" of {self.duration:.1f}" if self.duration else ""
-        return f"Stopped after {self.seconds:.1f}{length} seconds. The result covers what was analysed until then."
+        return f"Stopped after {self.seconds:.1f}{length} seconds. The result covers what was analyzed until then."
 
     def summary(self) -> dict[str, Any]:
         """Summarize, ready for JSON: length and size of the video, faces and expressions, threshold, key moments."""

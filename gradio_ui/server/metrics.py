@@ -29,7 +29,7 @@ KINDS = {
     "explain": "explanation",
     "recognize_all": "batch",
     "recognize_batch": "batch",
-    "analyse": "video",
+    "analyze": "video",
     "recognize_video": "video",
 }
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)  # upper bounds of the histogram

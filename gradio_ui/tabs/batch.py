@@ -78,7 +78,7 @@ class BatchHandlers:
     def recognize_all(
         self, files: list[File] | None, whole: bool, threshold: float, blur: bool, name: str, request: gr.Request
     ) -> Iterator[BatchView]:
-        """Recognise the faces of all pictures and show the progress, then the results."""
+        """Recognize the faces of all pictures and show the progress, then the results."""
         if not files:
             yield idle(self.cleared, self.welcome())
         elif len(files) > MAX_IMAGES:
@@ -128,7 +128,7 @@ class BatchHandlers:
         model_name: str | None = None,
         threshold: float = UNCLEAR_BELOW,
     ) -> Iterator[tuple[dict[str, Any], str]]:
-        """Recognise the apparent expression of every face in many pictures at once.
+        """Recognize the apparent expression of every face in many pictures at once.
 
         Args:
             images: up to 500 pictures: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
@@ -139,7 +139,7 @@ class BatchHandlers:
         Returns:
             labels: the expressions that the model knows
             threshold: as given
-            pictures: in the order given, each with its file name, and either size and faces, or error
+            images: in the order given, each with its file name, and either size and faces, or error
             size: width and height in pixels
             faces: largest first, each with its box, the detector's confidence, label, probability and probabilities
             unclear: whether the label's probability is below the threshold
@@ -160,7 +160,7 @@ class BatchHandlers:
             pieces = recognize_files(recognizer, images, whole)
             entries = [as_entry(*one, threshold) for piece in pieces for one in piece]
             table, _ = write_tables(entries, recognizer.labels, Path(folder), threshold)
-            yield {"labels": list(recognizer.labels), "threshold": threshold, "pictures": entries}, table
+            yield {"labels": list(recognizer.labels), "threshold": threshold, "images": entries}, table
 
 
 def batch_tab(models: Models, model: gr.State, settings: Settings) -> None:
@@ -245,7 +245,7 @@ def batch_endpoint(handlers: BatchHandlers, default: str) -> None:
 def recognize_files(
     recognizer: EmotionRecognizer, files: Sequence[File], whole_image: bool
 ) -> Iterator[list[tuple[File, Recognition | ImageError]]]:
-    """Recognise files in pieces of about `PIECE_SECONDS`; yield each with its result or error.
+    """Recognize files in pieces of about `PIECE_SECONDS`; yield each with its result or error.
 
     The first piece is one picture, and no picture stays in memory.
     """

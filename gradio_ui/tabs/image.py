@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,9 +33,22 @@ EMPTY: dict[str, Any] = {"size": [0, 0], "labels": [], "threshold": UNCLEAR_BELO
 HTML = partial(gr.HTML, apply_default_css=False)  # the look is app.css's
 
 
-def no_face_yet() -> str:
-    """Say that there is no face to look at."""
-    return charts.message("info", t("image.no_face_yet"), t("image.choose_face"))
+def of_face(image: Any, found: Any, face: Any, view: Callable[[], str], failed: str) -> str:
+    """Return what `view` shows of a chosen face, or a message where there is none or `view` fails.
+
+    Args:
+        image: The picture, or None.
+        found: Its result, as `as_result` gives it.
+        face: Index into its faces.
+        view: Gives HTML; its `RecognitionError` is shown.
+        failed: Title of that message.
+    """
+    if image is None or not has_face(found, face):
+        return charts.message("info", t("image.no_face_yet"), t("image.choose_face"))
+    try:
+        return view()
+    except RecognitionError as error:
+        return charts.message("error", failed, translated(str(error)))
 
 
 def no_face() -> str:
@@ -82,7 +96,7 @@ class ImageHandlers:
     def show(
         self, image: dict[str, Any] | None, whole_image: bool, threshold: float, name: str, blur: bool = False
     ) -> tuple[ImageView, FaceView]:
-        """Recognise the faces of the picture, or clear the tab where there is none."""
+        """Recognize the faces of the picture, or clear the tab where there is none."""
         if image is None:
             return self._cleared._replace(notice=welcome(self._settings)), self._no_face
         try:
@@ -127,15 +141,12 @@ class ImageHandlers:
         label: str,
     ) -> str:
         """Show where the model looked on one face for one label, as HTML."""
-        if image is None or not has_face(found, face):
-            return no_face_yet()
-        try:
-            recognizer, content = self._models[name], read_upload(image)
-            whole = boolean("whole_image", whole_image)
-            crop, heat = recognizer.explain(content, face, label, whole_image=whole)
-        except RecognitionError as error:
-            return charts.message("error", t("image.no_map"), translated(str(error)))
-        return charts.saliency(crop, heat, label)
+
+        def saliency() -> str:
+            recognizer, whole = self._models[name], boolean("whole_image", whole_image)
+            return charts.saliency(*recognizer.explain(read_upload(image), face, label, whole_image=whole), label)
+
+        return of_face(image, found, face, saliency, t("image.no_map"))
 
     def compare(
         self,
@@ -147,14 +158,13 @@ class ImageHandlers:
         other: str,
     ) -> str:
         """Show what another model says of the same face, beside what the present one said, as HTML."""
-        if image is None or not has_face(found, face):
-            return no_face_yet()
-        try:
+
+        def compared() -> str:
             second = as_result(self._run(image, whole_image, other)[1], found["threshold"])
-        except RecognitionError as error:
-            return charts.message("error", t("image.no_comparison"), translated(str(error)))
-        titles = {key: translated(title) for key, title in self._models.titles.items()}
-        return comparison((titles.get(name, name), found), (titles[other], second), face)
+            titles = {key: translated(title) for key, title in self._models.titles.items()}
+            return comparison((titles.get(name, name), found), (titles[other], second), face)
+
+        return of_face(image, found, face, compared, t("image.no_comparison"))
 
     def recognize(
         self,
@@ -163,7 +173,7 @@ class ImageHandlers:
         model_name: str | None = None,
         threshold: float = UNCLEAR_BELOW,
     ) -> dict[str, Any]:
-        """Recognise the apparent expression of every face in a picture.
+        """Recognize the apparent expression of every face in a picture.
 
         Args:
             image: the picture: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.

@@ -30,7 +30,7 @@ from gradio_ui.views.plots import progress, summary_html, timeline
 from gradio_ui.views.static import script
 
 RATES = (2, 5, 10, 0)  # frames in each second; 0 for every frame
-RATE, MAX_RATE = 10, 240  # frames analysed in each second
+RATE, MAX_RATE = 10, 240  # frames analyzed in each second
 SMOOTHING, MAX_SMOOTHING = 0.5, 60  # seconds
 TELL_EVERY = 0.3  # seconds between two reports of progress
 
@@ -82,7 +82,7 @@ class VideoHandlers:
             plot=gr.Plot(value=None, visible=False),
         )
 
-    def analyse(
+    def analyze(
         self,
         file: dict[str, Any] | None,
         per_second: float,
@@ -92,17 +92,17 @@ class VideoHandlers:
         name: str,
         request: gr.Request,
     ) -> Iterator[VideoView]:
-        """Analyse the video and show the progress, then the results."""
+        """Analyze the video and show the progress, then the results."""
         if file is None:
             yield idle(self.cleared, self.welcome())
             return
-        work = self._analyse(file, request, blur, per_second, seconds, threshold, name)
+        work = self._analyze(file, request, blur, per_second, seconds, threshold, name)
         try:
             yield from self._workplace.in_turn(request, self.cleared, work)
         except RecognitionError as error:
             yield idle(VideoView(), charts.message("error", t("video.unreadable"), translated(str(error))))
 
-    def _analyse(self, file: Any, request: gr.Request, blur: Any, *options: Any) -> Iterator[VideoView]:
+    def _analyze(self, file: Any, request: gr.Request, blur: Any, *options: Any) -> Iterator[VideoView]:
         yield busy(self.cleared, progress(0, None, 0))
         with open_upload(file) as video, TemporaryDirectory() as folder:
             files = Files(Path(folder), stem_of(file))
@@ -142,18 +142,18 @@ class VideoHandlers:
         model_name: str | None = None,
         threshold: float = UNCLEAR_BELOW,
     ) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-        """Recognise the apparent expression of every face in a video over time.
+        """Recognize the apparent expression of every face in a video over time.
 
         Args:
             video: an MP4, MOV, WebM, AVI or MKV file.
-            per_second: frames to analyse in each second; 0 analyses every frame.
+            per_second: frames to analyze in each second; 0 analyzes every frame.
             smoothing: time constant in seconds over which probabilities are smoothed; 0 switches it off.
             model_name: one of the models that the page offers.
             threshold: probability below which a label is unclear, 0-1.
 
         Returns:
             an MP4 file: the annotated video with the original sound
-            a CSV file: for each face and analysed frame its time in seconds, a stable face id, box and probabilities
+            a CSV file: for each face and analyzed frame its time in seconds, a stable face id, box and probabilities
             a JSON file: the same and the summary
             dominant: the label shown for the longest time, over all faces
             seconds: the time that faces were seen, added up over all faces
@@ -213,7 +213,7 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
             threshold = gr.Slider(**charts.threshold_slider(settings.unclear_below))
             blur = gr.Checkbox(**charts.blur_box())
             with gr.Row():
-                start = gr.Button(text("work.analyse"), variant="primary")
+                start = gr.Button(text("work.analyze"), variant="primary")
                 cancel = gr.Button(text("work.cancel"), interactive=False)
         with gr.Column(min_width=300):
             notice = gr.HTML(text("video.welcome"), apply_default_css=False, elem_id="video-notice")
@@ -227,7 +227,7 @@ def video_tab(models: Models, model: gr.State, settings: Settings) -> None:
     connect(
         VideoView(notice, changed, start, cancel, annotated, table, json_file, summary, plot),
         source,
-        handlers.analyse,
+        handlers.analyze,
         handlers.stop,
         [rate, smoothing, threshold, blur, model],
         cleared=handlers.cleared,
@@ -280,4 +280,4 @@ def outcome(found: dict[str, Any]) -> str:
         return charts.message("warning", t("work.partial"), translated(found["problem"]))
     if not count:
         return charts.message("warning", t("face.none"), t("video.advice"))
-    return charts.message("info", counted("face.found", count), t("video.analysed", count=found["analyzed_frames"]))
+    return charts.message("info", counted("face.found", count), t("video.analyzed", count=found["analyzed_frames"]))

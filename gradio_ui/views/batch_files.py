@@ -43,7 +43,7 @@ def write_tables(
     table, json_file = folder / "expressions.csv", folder / "expressions.json"
     with table.open("w", newline="", encoding="utf-8") as file:
         write_csv(file, ["file", *face_columns(labels), "error"], (row for entry in entries for row in rows_of(entry)))
-    result = {"labels": list(labels), "threshold": threshold, "pictures": entries}
+    result = {"labels": list(labels), "threshold": threshold, "images": entries}
     json_file.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return str(table), str(json_file)
 

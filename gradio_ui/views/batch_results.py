@@ -16,7 +16,7 @@ from gradio_ui.views.plots import clock
 Entry = dict[str, Any]  # of one picture: "file" and either "size" and "faces", or "error"
 
 UNCLEAR, NO_FACE, NOT_READ = "unclear", "no face", "not read"
-GREY = "#808080"  # of what is no expression; reads on light and dark
+GRAY = "#808080"  # of what is no expression; reads on light and dark
 # Heading, and how the cells below it are compared.
 COLUMNS = (("file", "text"), ("faces", "number"), ("expressions", "text"), ("least", "number"))
 
@@ -82,7 +82,7 @@ def totals(entries: Sequence[Entry], labels: Sequence[str]) -> str:
     """Draw a bar for each expression with the number of its faces, and for the pictures without one."""
     numbers = Counter(kind for entry in entries for kind in kinds(entry))
     most = max(numbers.values())
-    colors = {kind: GREY for kind in (UNCLEAR, NO_FACE, NOT_READ)} | colors_of(labels)
+    colors = {kind: GRAY for kind in (UNCLEAR, NO_FACE, NOT_READ)} | colors_of(labels)
     bars = "".join(
         f'<li><button type="button" class="fer-row" data-kind="{escape(kind)}" aria-pressed="false">'
         f'<span class="fer-name">{escape(kind_name(kind))}</span><span class="fer-track" aria-hidden="true">'

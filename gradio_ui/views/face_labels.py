@@ -193,7 +193,7 @@ def _rgb(color: str) -> list[int]:
 
 
 def heat_overlay(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Lay a heat map over a grey copy of a face, whose own colours would be taken for the map's.
+    """Lay a heat map over a gray copy of a face, whose own colors would be taken for the map's.
 
     Args:
         crop: (h, w, 3) uint8 RGB; left as it is.
@@ -204,13 +204,13 @@ def heat_overlay(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """
     import matplotlib
 
-    grey = crop @ np.array([0.299, 0.587, 0.114])  # BT.601 luma, as PIL and the model's stem take it
+    gray = crop @ np.array([0.299, 0.587, 0.114])  # BT.601 luma, as PIL and the model's stem take it
     colors = matplotlib.colormaps[HEAT_COLORS](heat)[..., :3] * 255
-    return (HEAT_OPACITY * colors + (1 - HEAT_OPACITY) * grey[..., None]).round().astype(np.uint8)
+    return (HEAT_OPACITY * colors + (1 - HEAT_OPACITY) * gray[..., None]).round().astype(np.uint8)
 
 
 def heat_scale(steps: int = 8) -> list[str]:
-    """Give the colours of the heat map as "#rrggbb", from 0 to 1."""
+    """Give the colors of the heat map as "#rrggbb", from 0 to 1."""
     import matplotlib
     from matplotlib.colors import to_hex
 

@@ -168,7 +168,7 @@ def message(kind: str, title: str, text: str = "") -> str:
     """Show a short notice in the page.
 
     Args:
-        kind: "info", "warning" or "error"; sets the colour only.
+        kind: "info", "warning" or "error"; sets the color only.
         title: What happened.
         text: What to do next.
     """

@@ -138,7 +138,7 @@ def over_time(results: dict[str, Any]) -> list[str]:
     if videos := [results[name] for name in ("video", "long_video") if name in results]:
         lines += [
             "",
-            "| video | analysed | times real time | an analysed frame, first and last tenth "
+            "| video | analyzed | times real time | an analyzed frame, first and last tenth "
             "| most memory, first fifth and all | busy before |",
             "|---|---|---|---|---|---|",
         ]

@@ -137,7 +137,7 @@ GROWTHS = {
     "video": Growth(
         video,
         "seconds of video",
-        "seconds to analyse",
+        "seconds to analyze",
         "A straight line with flat memory: frames are decoded one after the other and none is kept.",
         log=False,
     ),
@@ -169,8 +169,8 @@ def plot(growth: Growth, steps: list[dict[str, float]], path: Path) -> None:
     work, took, held = ([step[key] for step in steps] for key in ("work", "time", "megabytes"))
     figure = Figure(figsize=(6, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    for axes, values, label, colour in ((above, took, growth.y, "#0072b2"), (below, held, "memory, MB", "#d55e00")):
-        axes.plot(work, values, "o-", color=colour)
+    for axes, values, label, color in ((above, took, growth.y, "#0072b2"), (below, held, "memory, MB", "#d55e00")):
+        axes.plot(work, values, "o-", color=color)
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

@@ -145,7 +145,7 @@ def test_the_manuals_are_those_of_the_results(root: Path) -> None:
 
 
 def test_peers_see_the_same_and_a_missing_one_is_named(tmp_path: Path) -> None:
-    images = [tmp_path / "black.png", tmp_path / "grey.png"]
+    images = [tmp_path / "black.png", tmp_path / "gray.png"]
     for value, path in zip((0, 90), images, strict=True):
         Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(path)
     found = [
@@ -162,12 +162,13 @@ def test_peers_see_the_same_and_a_missing_one_is_named(tmp_path: Path) -> None:
             peer.process.kill()
             peer.process.wait()
     eyes, nobody = peers.rows_of(found)
-    assert {name: one["faces"] for name, one in eyes["pictures"].items()} == {"black": 0, "grey": 1}
+    assert {name: one["faces"] for name, one in eyes["pictures"].items()} == {"black": 0, "gray": 1}
     assert eyes["ratio"] == 1 and eyes["start_s"] > 0 and eyes["megabytes"] > 5
     assert nobody == {"name": "no", "missing": found[1].missing}
     assert "no: not there (ModuleNotFoundError" in peers.format_rows([eyes, nobody])
 
 
+@pytest.mark.slow
 def test_the_trainer_and_the_bare_loop_take_turns(tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.json"
     recipe.write_text(json.dumps({"hidden_sizes": [8, 16], "depths": [1, 1], "bf16": True, "use_cpu": True}))

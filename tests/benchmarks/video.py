@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.video [--detector yunet.onnx] [--seconds 120] [--long 3600] [--long_rate 25] [--record]
 
-Two clips are generated, both of a portrait that moves to and fro, with sound: one of 640x360 at 25 frames/s, analysed
-at 10 frames/s (target on two idle cores: at least 3 times real time), and a long one of 1920x1080, analysed at 1
+Two clips are generated, both of a portrait that moves to and fro, with sound: one of 640x360 at 25 frames/s, analyzed
+at 10 frames/s (target on two idle cores: at least 3 times real time), and a long one of 1920x1080, analyzed at 1
 frame/s (target: less than 1 GB, and late frames as fast as early ones). Each runs through what the video tab does:
 table, annotated copy with the sound, JSON and plot. A length of 0 leaves a clip out.
 """
@@ -87,7 +87,7 @@ def watched_memory() -> Iterator[list[float]]:
 
 
 def measure(clip: Path, recognizer: EmotionRecognizer, per_second: float) -> dict[str, Any]:
-    """Analyse a clip as the video tab does; return the cost in seconds, milliseconds and megabytes."""
+    """Analyze a clip as the video tab does; return the cost in seconds, milliseconds and megabytes."""
     table, video, summary = (clip.with_name(f"out.{suffix}") for suffix in ("csv", "mp4", "json"))
     analysis = VideoAnalysis(clip, recognizer, per_second=per_second)
     with watched_memory() as memory:

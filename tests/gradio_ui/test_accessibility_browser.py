@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.gradio_ui.test_static_page_browser import site  # noqa: F401  a fixture
+from tests.support.scheduling import some_slow
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +43,7 @@ def problems(page: Any) -> list[str]:
     return list(page.evaluate(CHECK, GRADIOS))
 
 
-@pytest.fixture(params=["light", "dark"])
+@pytest.fixture(params=some_slow(("light", "dark"), quick=("light",)))
 def themed(browser: Any, request: Any) -> Iterator[Any]:
     context = browser.new_context(
         viewport={"width": 1280, "height": 900}, color_scheme=request.param, permissions=["camera"]

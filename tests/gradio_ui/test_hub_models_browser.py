@@ -22,7 +22,7 @@ from tests.support.hub_fixtures import Client, files_of
 from tests.support.hub_server import HubServer
 from training import publish
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 OURS, THEIRS = "tester/faces", "somebody/vit"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gradio_ui.language import catalog
+from tests.support.scheduling import some_slow
 
 pytestmark = pytest.mark.browser
 
@@ -30,7 +31,7 @@ CUT = """() => {
 TABS = ("image", "batch", "webcam", "video", "about")
 
 
-@pytest.fixture(params=["de", "ar", "ja"])
+@pytest.fixture(params=some_slow(("de", "ar", "ja"), quick=("ar",)))
 def foreign(browser: Any, request: Any) -> Iterator[tuple[str, Any]]:
     """(language, a page of a phone that is set to it)"""
     locale = {"de": "de-DE", "ar": "ar-EG", "ja": "ja-JP"}[request.param]

@@ -84,7 +84,7 @@ def test_choice_waits_visibly_for_its_session_only(offer: Offer, page: Any, port
     other.get_by_label("The picture is one face").check()  # is answered meanwhile
     other.get_by_text("1 face found").wait_for()
     offer.go.set()
-    page.locator("#bars").get_by_text("HAPPY", exact=True).wait_for()  # the same picture is recognised again
+    page.locator("#bars").get_by_text("HAPPY", exact=True).wait_for()  # the same picture is recognized again
     page.get_by_text("Loading me/loud@v1").wait_for(state="hidden")
 
     page.get_by_role("tab", name="About").click()
@@ -121,6 +121,7 @@ def test_running_camera_goes_on_with_the_new_model(offer: Offer, page: Any) -> N
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_camera_started_after_the_choice_uses_it(offer: Offer, page: Any) -> None:
     offer.go.set()
     page.goto(offer.url)
@@ -130,7 +131,7 @@ def test_camera_started_after_the_choice_uses_it(offer: Offer, page: Any) -> Non
     page.get_by_role("button", name="Start camera").click()
     bars = page.locator("#webcam .fer-bars")
     bars.get_by_text("HAPPY", exact=True).wait_for()
-    assert bars.locator("i").nth(3).evaluate("bar => bar.style.background")  # the colours came along
+    assert bars.locator("i").nth(3).evaluate("bar => bar.style.background")  # the colors came along
 
 
 @pytest.mark.browser

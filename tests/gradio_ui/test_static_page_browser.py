@@ -20,7 +20,7 @@ from skimage import data
 from tests.support.device_server import RUNTIME
 from training.hub.static_space import StaticModel, static_files, write_folder
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("patience")]
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -53,12 +53,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         Image.fromarray(pixels).save(folder / f"{name}.png")
     (folder / "broken.png").write_bytes(b"no image")
     return [folder / f"{name}.png" for name in (*made, "broken")]
-
-
-@pytest.fixture(autouse=True)
-def patience(page: Any) -> None:
-    """On a busy machine the first start of the networks takes long."""
-    page.set_default_timeout(120_000)
 
 
 def saved(page: Any, what: str) -> str:

@@ -103,7 +103,7 @@ def test_table_of_the_batch_tab_is_data(tmp_path: Path) -> None:
         found, unread = csv.DictReader(file)
     check_row(found)
     assert (found["file"], unread["file"], unread["error"]) == ("'=cmd.png", "'@none.png", "'-no picture")
-    assert json.loads(Path(json_file).read_text())["pictures"] == entries
+    assert json.loads(Path(json_file).read_text())["images"] == entries
 
 
 class OneFace:

@@ -23,16 +23,18 @@ JUNK = (None, "x", 10**400, -1, [], {}, [[[]]], float("inf"), {"__type__": "upda
 SECONDS = 20  # that an answer may take on a busy machine; a worker that hangs never answers
 JSON = {"content-type": "application/json"}  # as text, since httpx itself refuses what is no number
 MARK = {"_type": "gradio.FileData"}
+# One for all: each of its own would read the certificates of the world first.
+CLIENT = httpx.Client(timeout=SECONDS)
 
 
 def ask(url: str, function: int, data: list[Any], **more: Any) -> Any:
     """Call a function as the page does; give what it puts out, without its timings."""
     session = uuid4().hex
     body = {"data": data, "fn_index": function, "session_hash": session, **more}
-    joined = httpx.post(f"{url}gradio_api/queue/join", json=body, timeout=SECONDS)
+    joined = CLIENT.post(f"{url}gradio_api/queue/join", json=body, timeout=SECONDS)
     if joined.status_code != 200:
         return joined.json()["detail"]
-    with httpx.stream(
+    with CLIENT.stream(
         "GET", f"{url}gradio_api/queue/data", params={"session_hash": session}, timeout=SECONDS
     ) as stream:
         for line in stream.iter_lines():
@@ -50,22 +52,22 @@ def run(client: httpx.Client, function: int, data: list[Any]) -> str:
 
 def call(url: str, name: str, **values: Any) -> str:
     """Call an endpoint as the README shows it; give the raw answer."""
-    posted = httpx.post(f"{url}gradio_api/call/v2/{name}", json=values, timeout=SECONDS)
+    posted = CLIENT.post(f"{url}gradio_api/call/v2/{name}", json=values, timeout=SECONDS)
     if posted.status_code != 200:
         return f"{posted.status_code} {posted.text}"
-    with httpx.stream("GET", f"{url}gradio_api/call/{name}/{posted.json()['event_id']}", timeout=SECONDS) as stream:
+    with CLIENT.stream("GET", f"{url}gradio_api/call/{name}/{posted.json()['event_id']}", timeout=SECONDS) as stream:
         return "".join(stream.iter_text())
 
 
 def upload(url: str, path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        stored = httpx.post(f"{url}gradio_api/upload", files={"files": (path.name, file)}).json()[0]
+        stored = CLIENT.post(f"{url}gradio_api/upload", files={"files": (path.name, file)}).json()[0]
     return {"path": stored, "meta": MARK}
 
 
 @pytest.fixture(scope="module")
 def functions(url: str) -> list[dict[str, Any]]:
-    config = httpx.get(f"{url}config").json()
+    config = CLIENT.get(f"{url}config").json()
     kinds = {component["id"]: component for component in config["components"]}
     return [
         {"id": each["id"], "name": each["api_name"], "inputs": [kinds[i] for i in each["inputs"]]}
@@ -117,7 +119,8 @@ def test_foreign_paths_get_one_answer_everywhere(
         ]
         with httpx.Client(base_url=f"{url}gradio_api", timeout=SECONDS) as client:
             for function in functions:
-                files = [values(function, {"path": path, "meta": MARK}) for path in paths]
+                kinds = paths if takes_a_file(function) else paths[:5]
+                files = [values(function, {"path": path, "meta": MARK}) for path in kinds]
                 answers = {run(client, function["id"], file) for file in files}
                 assert len(answers) == 1, (function["name"], answers)
                 assert "data:image" not in answers.pop()
@@ -182,15 +185,15 @@ def test_values_of_other_kinds_are_sentences(
     mine = upload(url, portrait_file)
     file = {"recognize": {"image": mine}, "recognize_batch": {"images": [mine]}, "recognize_video": {"video": mine}}
     body = json.dumps(file[name] | sent)
-    posted = httpx.post(f"{url}gradio_api/call/v2/{name}", content=body, headers=JSON, timeout=SECONDS)
-    with httpx.stream("GET", f"{url}gradio_api/call/{name}/{posted.json()['event_id']}", timeout=SECONDS) as stream:
+    posted = CLIENT.post(f"{url}gradio_api/call/v2/{name}", content=body, headers=JSON, timeout=SECONDS)
+    with CLIENT.stream("GET", f"{url}gradio_api/call/{name}/{posted.json()['event_id']}", timeout=SECONDS) as stream:
         told = "".join(stream.iter_text())
     assert answer in json.loads(told.partition("data: ")[2])["error"]
 
 
 def test_missing_and_unknown_arguments_are_sentences(url: str) -> None:
     for name, sent in (("recognize", {}), ("recognize", {"image": None, "other": 1}), ("nothing", {})):
-        answer = httpx.post(f"{url}gradio_api/call/v2/{name}", json=sent)
+        answer = CLIENT.post(f"{url}gradio_api/call/v2/{name}", json=sent)
         assert answer.status_code == 400 and answer.json()["detail"].startswith("Expected a request"), name
     expected = "Expected 4 values (image, whole picture, model name, threshold), got 1"
     assert expected in json.dumps(ask(url, *named(url), [None]))
@@ -198,7 +201,7 @@ def test_missing_and_unknown_arguments_are_sentences(url: str) -> None:
 
 def named(url: str) -> tuple[int]:
     """The number of /recognize."""
-    functions = httpx.get(f"{url}config").json()["dependencies"]
+    functions = CLIENT.get(f"{url}config").json()["dependencies"]
     return (next(each["id"] for each in functions if each["api_name"] == "recognize"),)
 
 
@@ -208,7 +211,7 @@ def test_junk_at_every_input_is_answered(url: str, functions: list[dict[str, Any
         body = json.dumps(
             {"data": [junk] * len(function["inputs"]), "fn_index": function["id"], "session_hash": uuid4().hex}
         )
-        answer = httpx.post(f"{url}gradio_api/run/any", content=body, headers=JSON, timeout=SECONDS)
+        answer = CLIENT.post(f"{url}gradio_api/run/any", content=body, headers=JSON, timeout=SECONDS)
         if answer.status_code != 200:
             told = answer.json().get("error") or answer.json()["detail"]
             assert isinstance(told, str) and " " in told and "site-packages" not in told, (function["name"], told)
@@ -227,7 +230,7 @@ def test_a_full_disk_is_told_on_upload(url: str, portrait_file: Path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device", "/some/where")
 
     monkeypatch.setattr("gradio.route_utils.NamedTemporaryFile", full)
-    answer = httpx.post(f"{url}gradio_api/upload", files={"files": portrait_file.read_bytes()})
+    answer = CLIENT.post(f"{url}gradio_api/upload", files={"files": portrait_file.read_bytes()})
     assert answer.status_code == 507 and "disk is full" in answer.text and "/some" not in answer.text
 
 

@@ -247,7 +247,7 @@ def table(draw: st.DrawFn, header: list[str], cells: dict[str, st.SearchStrategy
     return draw(st.sampled_from((plain, plain, gzip.compress(plain, mtime=0), plain.decode().encode("utf-16"))))
 
 
-PIXELS = st.sampled_from([" ".join([str(grey)] * 48 * 48) for grey in (0, 7, 255)])
+PIXELS = st.sampled_from([" ".join([str(gray)] * 48 * 48) for gray in (0, 7, 255)])
 USAGE = st.sampled_from(("Training", "PublicTest", "PrivateTest"))
 FACES = table(
     ["emotion", "pixels", "Usage"], {"emotion": st.sampled_from("0123456"), "pixels": PIXELS, "Usage": USAGE}

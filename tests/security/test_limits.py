@@ -83,6 +83,7 @@ def test_huge_images_are_refused_without_memory(webcam: Webcam) -> None:
     assert peak[0] - before < 120e6
 
 
+@pytest.mark.slow
 def test_sessions_and_recordings_are_bounded(gradio_files: Any) -> None:
     for url in serve(FakeRecognizer()):  # of its own, since it ends full
         fill(Webcam(url))
@@ -128,6 +129,7 @@ def test_a_heartbeat_has_a_session_id(webcam: Webcam) -> None:
     assert answer.status_code == 400 and "session_hash" in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_gradio_keeps_few_sessions(webcam: Webcam, monkeypatch: pytest.MonkeyPatch) -> None:
     from gradio.state_holder import StateHolder
 

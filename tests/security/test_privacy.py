@@ -166,6 +166,7 @@ def use_the_page(url: str, portrait_file: Path) -> None:
     assert len(post(f"{url}/gradio_api/component_server", json.dumps(call).encode())["faces"]) == 1
 
 
+@pytest.mark.slow
 def test_the_app(start: Callable[..., Observed], portrait_file: Path) -> None:
     port = free_port()
     observed = start("app.py", "--port", str(port))
@@ -186,6 +187,7 @@ def test_the_app(start: Callable[..., Observed], portrait_file: Path) -> None:
         observed.process.kill()
 
 
+@pytest.mark.slow
 def test_the_command_line_with_a_model_of_the_hub(
     start: Callable[..., Observed], portrait_file: Path, tmp_path: Path
 ) -> None:

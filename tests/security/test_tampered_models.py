@@ -234,7 +234,7 @@ def test_margins_at_the_limits_are_taken(change: Callable[..., Path], margin: fl
         ({"image_std": ["a", "b", "c"]}, "image_std .*Expected finite numbers above 0"),
         ({"image_std": {"red": 1}}, "image_std .*Expected finite numbers above 0"),
         ({"image_mean": [float("nan")] * 3}, "image_mean .*Expected finite numbers"),
-        ({"image_mean": "grey"}, "image_mean .*Expected finite numbers"),
+        ({"image_mean": "gray"}, "image_mean .*Expected finite numbers"),
         ({"rescale_factor": 0}, "rescale_factor .*Expected a finite number above 0"),
         ({"rescale_factor": "1/255"}, "rescale_factor .*Expected a finite number above 0"),
         ({"crop_pct": 0}, "crop_pct .*Expected a number above 0"),

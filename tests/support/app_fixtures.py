@@ -18,6 +18,7 @@ from gradio_ui.recognition.types import Faces, Recognition
 from gradio_ui.server.temp_files import TempFiles
 from gradio_ui.settings import Settings
 from tests.support.browser import free_port
+from tests.support.device_server import RUNTIME
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
@@ -105,6 +106,22 @@ def fake() -> FakeRecognizer:
 @pytest.fixture(scope="session")
 def url(fake: FakeRecognizer, gradio_files: Path) -> Iterator[str]:
     yield from serve(fake)
+
+
+@pytest.fixture(scope="session")
+def shipped_url(root: Path, gradio_files: Path) -> Iterator[str]:
+    """The page with the shipped weights, which browsers can load, too."""
+    from gradio_ui.recognition import EmotionRecognizer
+
+    yield from serve(EmotionRecognizer.from_pretrained(root / "model_card/fer2013", detector="yunet"))
+
+
+@pytest.fixture(scope="session")
+def device_app(shipped_url: str) -> str:
+    """The same for tests that recognize faces in the browser; they are skipped where its runtime is missing."""
+    if not RUNTIME.is_dir():
+        pytest.skip("onnxruntime-web is not installed; `make test` does that where there is npm")
+    return shipped_url
 
 
 @pytest.fixture(scope="session")

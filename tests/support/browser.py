@@ -80,3 +80,9 @@ def page(browser: Any) -> Iterator[Any]:
     yield page
     context.close()
     assert problems == []
+
+
+@pytest.fixture
+def patience(page: Any) -> None:
+    """Wait longer for everything on the page: on a busy machine the first start of the networks in it is slow."""
+    page.set_default_timeout(120_000)

@@ -1,4 +1,4 @@
-"""A run folder as `training.train` leaves it, with random weights: a greyscale ConvNeXt with both heads."""
+"""A run folder as `training.train` leaves it, with random weights: a grayscale ConvNeXt with both heads."""
 
 import dataclasses
 import json

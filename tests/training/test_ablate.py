@@ -25,6 +25,7 @@ def write(path: Path, trials: dict[str, dict[str, object]]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_table_of_real_runs(tiny_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trials = write(tmp_path / "trials.json", {"base": {}, "twice as long": {"num_train_epochs": 2}})
     argv = [str(trials), "--output_dir", str(tmp_path / "runs"), "--dataset", str(tiny_csv), "--seeds"]

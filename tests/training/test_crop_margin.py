@@ -36,11 +36,11 @@ class PlacedFaceDetector:
 
 
 class MeanColorClassifier:
-    """Answers with the share of each colour, so that surroundings of another colour change the answer."""
+    """Answers with the share of each color, so that surroundings of another color change the answer."""
 
     def __call__(self, crops: list[np.ndarray]) -> np.ndarray:
-        colours = np.array([crop.reshape(-1, 3).mean(axis=0) for crop in crops], np.float32)
-        return colours / colours.sum(axis=1, keepdims=True)
+        colors = np.array([crop.reshape(-1, 3).mean(axis=0) for crop in crops], np.float32)
+        return colors / colors.sum(axis=1, keepdims=True)
 
 
 @pytest.fixture

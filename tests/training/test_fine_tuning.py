@@ -20,6 +20,7 @@ from training.learning.checkpoints import MANIFEST
 from training.package import PackageArguments, package
 from training.train import train
 
+pytestmark = pytest.mark.slow
 README = "--head_epochs 2 --layer_decay 0.75".split()  # its flags for google/vit-base-patch16-224-in21k
 SHORT = "--num_train_epochs 6 --per_device_train_batch_size 14 --learning_rate 0.01 --bf16 false".split()
 

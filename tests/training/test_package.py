@@ -113,11 +113,11 @@ def test_pipeline_serves_files_of_any_mode(classify, tmp_path, mode):
     assert sum(scores.values()) == pytest.approx(1)
 
 
-def test_colour_and_greyscale_agree_up_to_rounding(classify):
-    colour = Image.fromarray(astronaut()[62:182, 166:286])
-    grey, red = probabilities(classify, colour.convert("L")), probabilities(classify, colour.getchannel("R"))
-    scores = probabilities(classify, colour)
-    assert max(abs(scores[name] - grey[name]) for name in EMOTIONS) < 5e-3
+def test_color_and_grayscale_agree_up_to_rounding(classify):
+    color = Image.fromarray(astronaut()[62:182, 166:286])
+    gray, red = probabilities(classify, color.convert("L")), probabilities(classify, color.getchannel("R"))
+    scores = probabilities(classify, color)
+    assert max(abs(scores[name] - gray[name]) for name in EMOTIONS) < 5e-3
     assert max(abs(scores[name] - red[name]) for name in EMOTIONS) > 5e-3  # so the agreement above says something
 
 

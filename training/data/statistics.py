@@ -29,16 +29,16 @@ def data_limits(data: DatasetDict, split: str) -> dict[str, Any]:
         split have their exact pixels there, and `relabeled`, how many of those carry another label there.
     """
     images = data[split]
-    greyscale, sizes = 0, Counter[str]()
+    grayscale, sizes = 0, Counter[str]()
     for row in images.select_columns("image"):
         image = row["image"]
         sizes[f"{image.width} x {image.height}"] += 1
         channels = np.asarray(image.convert("RGB"))
-        greyscale += bool((channels == channels[..., :1]).all())
+        grayscale += bool((channels == channels[..., :1]).all())
     found = {
         "split": split,
         "images": len(images),
-        "grayscale": greyscale,
+        "grayscale": grayscale,
         "sizes": dict(sizes.most_common(3)),
     }
     if split != "train" and "train" in data:

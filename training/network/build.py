@@ -100,7 +100,7 @@ def build_model(
     Args:
         args: which network.
         names: the classifier's outputs, all heads together.
-        pixel_mean, pixel_std: of the training images in 0-1; a new network's input is normalised by them.
+        pixel_mean, pixel_std: of the training images in 0-1; a new network's input is normalized by them.
 
     Returns:
         The model and its image processor, which puts out RGB whatever the model takes.

@@ -18,14 +18,11 @@ from sklearn.calibration import calibration_curve
 from gradio_ui.recognition.palette import colors_of
 from training.evaluation import metrics
 from training.evaluation.metrics import ECE_BINS, checked, expected_calibration_error, roc_auc
-from training.evaluation.results import Robustness
-from training.evaluation.robustness import CORRUPTIONS
 from training.reporting.plot_style import BLUE, INK, MUTED, ORANGE, ReportFigure, new_figure, styled
 
 GRID = np.linspace(0, 1, 101)  # the points of a ROC or precision-recall curve
 FEWEST = 10  # images that a bin of confidence needs for a point in the reliability diagram
 COVERAGES = (1.0, 0.8, 0.6, 0.4)
-ROBUSTNESS_TITLE = "Accuracy under corruptions"
 
 
 def draw_figures(
@@ -244,34 +241,6 @@ def coverage(p: np.ndarray, y: np.ndarray, where: str) -> ReportFigure:
     axes.xaxis.set_major_formatter("{x:.0%}")
     alt = "Accuracy against the share of images answered, the most confident first. " + ", ".join(shares) + "."
     return ReportFigure("coverage", "Accuracy against coverage", alt, figure)
-
-
-@styled
-def robustness_figure(measured: Robustness) -> ReportFigure:
-    """Draw accuracy against severity, a panel for each corruption."""
-    clean = measured.clean.accuracy
-    where = f"{measured.head}, {measured.split}, {measured.images:,} images; dotted: the same images, clean"
-    figure, panels = new_figure(ROBUSTNESS_TITLE, where, 4.9, 2, 4, sharey=True)
-    strongest = []
-    for axes, (name, corruption) in zip(panels.flat, CORRUPTIONS.items(), strict=True):
-        accuracy = [row.accuracy for row in measured.rows if row.corruption == name]
-        axes.axhline(clean, color=MUTED, linestyle=":", linewidth=1.2)
-        axes.plot(accuracy, "o-", color=BLUE)
-        axes.set_xticks(range(len(accuracy)), [f"{severity:g}" for severity in corruption.severities])
-        axes.set(title=corruption.title, ylim=(0, 1), xlim=(-0.4, len(accuracy) - 0.6))
-        axes.set_xlabel(corruption.unit, fontsize=9)
-        axes.annotate(
-            f"{accuracy[-1]:.2f}",
-            (len(accuracy) - 1, accuracy[-1]),
-            (0, -17 if accuracy[-1] > 0.15 else 7),
-            textcoords="offset points",
-            ha="center",
-        )
-        strongest.append(f"{corruption.title.lower()} {accuracy[-1]:.3f}")
-    for axes in panels[:, 0]:
-        axes.set_ylabel("accuracy")
-    alt = f"{ROBUSTNESS_TITLE}. Clean {clean:.3f}; at the highest severity: " + ", ".join(strongest) + "."
-    return ReportFigure("robustness", ROBUSTNESS_TITLE, alt, figure)
 
 
 def _class_lines(

@@ -20,6 +20,7 @@ from gradio_ui.recognition.types import Faces, Recognition
 from gradio_ui.webcam.viewers import as_dict
 from tests.support.device_page import DevicePage, encode
 from tests.support.parity import compare, images, portrait
+from tests.support.scheduling import some_slow
 
 pytestmark = pytest.mark.browser
 PHOTO = np.ascontiguousarray(astronaut()[:480])
@@ -72,7 +73,7 @@ PROCESSORS = {
 }
 
 
-@pytest.mark.parametrize("kind", PROCESSORS)
+@pytest.mark.parametrize("kind", some_slow(PROCESSORS, quick=("ViT", "ConvNeXT")))
 def test_prepares_as_python(device: DevicePage, kind: str) -> None:
     config = PROCESSORS[kind] | {"rescale_factor": 1 / 255, "image_mean": [0.485, 0.456, 0.406]}
     config |= {"image_std": [0.229, 0.224, 0.225], "do_resize": True, "do_rescale": True, "do_normalize": True}
@@ -90,7 +91,7 @@ def test_prepares_as_python(device: DevicePage, kind: str) -> None:
     assert np.array_equal(np.array(made["values"], np.float32).reshape(expected.shape), expected)
 
 
-@pytest.mark.parametrize("name", images())
+@pytest.mark.parametrize("name", some_slow(images(), quick=("portrait", "turned by 45", "corner", "group", "no face")))
 def test_finds_the_same_faces(device: DevicePage, python_engine: EmotionRecognizer, name: str) -> None:
     image = images()[name]
     difference = compare(python_engine(image), device.recognize(image))
@@ -131,7 +132,7 @@ def walk(seed: int, steps: int = 150) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("smoothing", [0, 0.5])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", some_slow(range(4), quick=(0,)))
 def test_tracks_as_python(device: DevicePage, seed: int, smoothing: float) -> None:
     labels = ("happy", "sad", "neutral")
     frames = walk(seed)
@@ -171,6 +172,7 @@ def clip() -> list[np.ndarray]:
     return frames
 
 
+@pytest.mark.slow
 def test_follows_a_clip_as_python(device: DevicePage, python_engine: EmotionRecognizer) -> None:
     labels = python_engine.labels
     live, session = follow(python_engine), ExpressionSession(labels)

@@ -87,8 +87,8 @@ def test_pixels_are_those_of_the_frame(portrait: np.ndarray) -> None:
 
 @pytest.mark.parametrize("degrees", [-40, -15, 10, 35])
 def test_a_tilted_face_comes_out_upright(portrait: np.ndarray, degrees: float) -> None:
-    centre = ((BOX[:2] + BOX[2:] - 1) / 2).tolist()
-    tilt = cv2.getRotationMatrix2D(centre, degrees, 1.0)
+    center = ((BOX[:2] + BOX[2:] - 1) / 2).tolist()
+    tilt = cv2.getRotationMatrix2D(center, degrees, 1.0)
     tilted = cv2.warpAffine(portrait, tilt, portrait.shape[1::-1], flags=cv2.INTER_CUBIC)
     landmarks = (LANDMARKS @ tilt[:, :2].T + tilt[:, 2]).astype(np.float32)
     upright = crop_face(portrait, BOX, LANDMARKS, 0.0).astype(int)
@@ -114,7 +114,7 @@ def test_beyond_the_frame_its_edge_is_repeated() -> None:
 
 @pytest.mark.parametrize("tilt", [0, 30])
 def test_large_faces_are_shrunk_by_area(tilt: float) -> None:
-    """A checkerboard of single pixels averages to grey; skipping pixels would give black, white or stripes."""
+    """A checkerboard of single pixels averages to gray; skipping pixels would give black, white or stripes."""
     frame = (np.indices((3000, 3000)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
     landmarks = np.full((5, 2), 1400, np.float32)
     landmarks[1] += [800, 800 * np.tan(np.radians(tilt))]

@@ -36,7 +36,7 @@ def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
         ("MPO", "RGB", 6),  # what phones call JPEG
     ],
 )
-def test_colours_survive_every_format(face: np.ndarray, file_format: str, mode: str, tolerance: float) -> None:
+def test_colors_survive_every_format(face: np.ndarray, file_format: str, mode: str, tolerance: float) -> None:
     got = read_image(encode(Image.fromarray(face).convert(mode), file_format))
     assert got.dtype == np.uint8
     assert got.flags.c_contiguous
@@ -45,13 +45,13 @@ def test_colours_survive_every_format(face: np.ndarray, file_format: str, mode: 
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
-def test_16_bit_grey_is_scaled_not_clipped(face: np.ndarray, file_format: str) -> None:
-    grey = np.asarray(Image.fromarray(face).convert("L"))
-    got = read_image(encode(Image.fromarray(grey.astype(np.uint16) * 257), file_format))
-    assert np.array_equal(got, np.repeat(grey[..., None], 3, axis=2))
+def test_16_bit_gray_is_scaled_not_clipped(face: np.ndarray, file_format: str) -> None:
+    gray = np.asarray(Image.fromarray(face).convert("L"))
+    got = read_image(encode(Image.fromarray(gray.astype(np.uint16) * 257), file_format))
+    assert np.array_equal(got, np.repeat(gray[..., None], 3, axis=2))
 
 
-def test_exif_orientation_is_honoured(face: np.ndarray) -> None:
+def test_exif_orientation_is_honored(face: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # "turn 90 degrees clockwise to show"
     got = read_image(encode(Image.fromarray(face), "PNG", exif=exif))

@@ -22,7 +22,7 @@ from tests.support.model_fixtures import LABELS
 
 @pytest.fixture
 def folder(tmp_path: Path, portrait: np.ndarray) -> Path:
-    """Three portraits, one in a sub-folder, and a grey picture."""
+    """Three portraits, one in a sub-folder, and a gray picture."""
     folder = tmp_path / "in"
     (folder / "deep").mkdir(parents=True)
     for name in ("a.jpg", "b.PNG", "deep/c.webp"):

@@ -67,7 +67,7 @@ def test_the_page_has_the_colors_of_the_test() -> None:
 
 
 def test_dashes_tell_lines_of_one_tone_apart() -> None:
-    """Where two lines are of about the same lightness, as in a grey print, their dashes differ."""
+    """Where two lines are of about the same lightness, as in a gray print, their dashes differ."""
     for one, other in combinations(COLORS, 2):
         if contrast(COLORS[one], COLORS[other]) < 1.25:
             assert DASHES[one] != DASHES[other], (one, other)

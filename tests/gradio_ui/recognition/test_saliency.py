@@ -148,7 +148,7 @@ def test_it_leaves_the_model_as_it_was(classifier: Classifier, face: np.ndarray)
 
 
 def test_convnext_maps_move_with_the_image(model_folder: Path) -> None:
-    """Noise on grey that moves by whole cells of the last grid (8 pixels) moves the map by as much, edges aside."""
+    """Noise on gray that moves by whole cells of the last grid (8 pixels) moves the map by as much, edges aside."""
     classifier = load(model_folder)
     classifier.backend.image_processor.size = {"height": 384, "width": 384}  # 48 cells, far more than a kernel's 7
     noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)

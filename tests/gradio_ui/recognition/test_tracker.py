@@ -14,13 +14,13 @@ from gradio_ui.recognition.types import Faces, Recognition
 LABELS = ("happy", "sad", "neutral")
 
 
-def faces_at(*centres: tuple[float, float], side: float = 80) -> Faces:
-    xyxy = np.array([(x - side / 2, y - side / 2, x + side / 2, y + side / 2) for x, y in centres], np.float32)
-    return Faces(xyxy.reshape(-1, 4), np.full(len(centres), 0.9, np.float32))
+def faces_at(*centers: tuple[float, float], side: float = 80) -> Faces:
+    xyxy = np.array([(x - side / 2, y - side / 2, x + side / 2, y + side / 2) for x, y in centers], np.float32)
+    return Faces(xyxy.reshape(-1, 4), np.full(len(centers), 0.9, np.float32))
 
 
-def seen(*probabilities: tuple[float, ...], centre: float = 100) -> Recognition:
-    faces = faces_at(*[(centre + 200 * i, 100) for i in range(len(probabilities))])
+def seen(*probabilities: tuple[float, ...], center: float = 100) -> Recognition:
+    faces = faces_at(*[(center + 200 * i, 100) for i in range(len(probabilities))])
     return Recognition(faces, np.array(probabilities, np.float32).reshape(-1, len(LABELS)), LABELS, (640, 480))
 
 
@@ -28,9 +28,9 @@ def test_ids_follow_moving_faces_in_any_order() -> None:
     tracker = FaceTracker()
     noise = np.random.default_rng(0)
     for step in range(40):
-        centres = [(100 + 4 * step, 100), (400 - 2 * step, 300)] + [(550, 400)] * (step >= 20)
-        order = noise.permutation(len(centres))
-        faces = faces_at(*[np.add(centres[i], noise.normal(0, 1.5, 2)) for i in order])
+        centers = [(100 + 4 * step, 100), (400 - 2 * step, 300)] + [(550, 400)] * (step >= 20)
+        order = noise.permutation(len(centers))
+        faces = faces_at(*[np.add(centers[i], noise.normal(0, 1.5, 2)) for i in order])
         tracked = tracker.update(faces, step / 15)
         assert tracked.xyxy is faces.xyxy
         assert tracked.tracker_id is not None
@@ -98,9 +98,9 @@ def test_two_faces_crossing_keep_their_ids(rate: int) -> None:
     noise = np.random.default_rng(1)
     for step in range(4 * rate):
         right, left = 100 + 100 * step / rate, 500 - 100 * step / rate
-        centres = [(right, 200), (left, 215)]
+        centers = [(right, 200), (left, 215)]
         hidden = abs(right - left) < 30
-        faces = faces_at(*[np.add(c, noise.normal(0, 1, 2)) for c in centres[: 1 if hidden else 2]])
+        faces = faces_at(*[np.add(c, noise.normal(0, 1, 2)) for c in centers[: 1 if hidden else 2]])
         ids = tracker.update(faces, step / rate).tracker_id.tolist()
         assert ids == [1, 2][: len(ids)], step / rate
 
@@ -204,7 +204,7 @@ def test_a_lost_face_leaves_no_state() -> None:
     """Many faces that come and go: the state is that of the faces in view."""
     session = ExpressionSession(LABELS)
     for step in range(20):
-        session.update(seen((1, 0, 0), centre=100 + 2000 * step), 3.0 * step)
+        session.update(seen((1, 0, 0), center=100 + 2000 * step), 3.0 * step)
         assert len(session._states) == 1
     session.update(seen(), 3.0 * 20)
     assert not session._states
@@ -224,7 +224,7 @@ def test_a_face_is_remembered_for_two_seconds(away: float, kept: bool) -> None:
 def test_the_summary_is_bounded_and_its_totals_right() -> None:
     session = ExpressionSession(LABELS, time_constant=0)
     for step in range(3 * MAX_FACES):
-        session.update(seen((1, 0, 0) if step % 2 else (0, 1, 0), centre=100 + 300 * step), 3.0 * step)
+        session.update(seen((1, 0, 0) if step % 2 else (0, 1, 0), center=100 + 300 * step), 3.0 * step)
     session.update(seen((0, 0, 1)), 3.0 * step + 1)
     summary = session.summary()
     assert MAX_FACES <= len(summary["faces"]) <= 2 * MAX_FACES

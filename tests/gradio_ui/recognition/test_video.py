@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from gradio_ui.recognition.errors import VideoError
-from gradio_ui.recognition.video import VideoReader, VideoWriter
+from gradio_ui.recognition.video import VideoReader
+from gradio_ui.recognition.video_writer import VideoWriter
 from tests.support.clips import CODECS, frame_times, make_clip
 
 STEADY = [i / 25 for i in range(25)]
@@ -96,7 +97,7 @@ def test_a_video_that_begins_late_is_whole(suffix: str, tmp_path: Path) -> None:
         (180, (64, 96), np.s_[:, 56:]),
     ],
 )
-def test_rotation_flags_are_honoured(rotation: int, shape: tuple, bright: tuple, tmp_path: Path) -> None:
+def test_rotation_flags_are_honored(rotation: int, shape: tuple, bright: tuple, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", STEADY[:3], rotation=rotation)
     with VideoReader(clip) as reader:
         image = next(iter(reader)).image
@@ -109,7 +110,7 @@ def test_rotation_flags_are_honoured(rotation: int, shape: tuple, bright: tuple,
         assert (frame.height, frame.width, frame.rotation) == (*shape, 0)
 
 
-def test_colours_survive_and_odd_sides_become_even(tmp_path: Path) -> None:
+def test_colors_survive_and_odd_sides_become_even(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", STEADY[:5], sound=False)
     image = np.full((63, 95, 3), (200, 60, 30), np.uint8)
     with VideoReader(clip) as reader, VideoWriter(tmp_path / "out.mp4", reader) as writer:

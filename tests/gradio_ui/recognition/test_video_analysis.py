@@ -145,7 +145,7 @@ def test_stopped_it_leaves_whole_files_of_its_part(tmp_path: Path) -> None:
 
 
 def test_it_stops_when_nobody_waits_for_it(clip: Path, tmp_path: Path) -> None:
-    """Also between two analysed frames: there is only one here."""
+    """Also between two analyzed frames: there is only one here."""
     asked: list[bool] = []
 
     def abandoned() -> bool:
@@ -160,7 +160,7 @@ def test_it_stops_when_nobody_waits_for_it(clip: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
-def test_an_open_file_is_analysed(clip: Path, tmp_path: Path) -> None:
+def test_an_open_file_is_analyzed(clip: Path, tmp_path: Path) -> None:
     with clip.open("rb") as file:
         list(VideoAnalysis(file, Fake(), per_second=5).run(tmp_path / "t.csv", tmp_path / "o.mp4"))
         assert not file.closed

@@ -41,7 +41,7 @@ def served(slow: Counting, gradio_files: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight seconds, of which the recognizer takes 40 to analyse."""
+    """Eight seconds, of which the recognizer takes 40 to analyze."""
     return make_clip(tmp_path_factory.mktemp("film") / "film.mp4", [i / 25 for i in range(200)], sound=False)
 
 
@@ -88,7 +88,7 @@ def test_who_leaves_at_once_leaves_no_error_in_the_log(
 ) -> None:
     event = ask(served, film)
     with httpx.stream("GET", f"{served}gradio_api/call/recognize_video/{event}", timeout=60):
-        pass  # before the first frame is analysed, so that there is no video to hand over
+        pass  # before the first frame is analyzed, so that there is no video to hand over
     require_stopped(slow, served, film)
     assert not caplog.records
 

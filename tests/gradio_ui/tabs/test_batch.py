@@ -45,11 +45,11 @@ def client(url: str) -> Iterator[Client]:
 def test_recognize_batch_gives_all_and_one_table(client: Client, images: list[Path]) -> None:
     files = [handle_file(path) for path in images]
     result, table = client.predict(files, api_name="/recognize_batch")
-    assert [entry["file"] for entry in result["pictures"]] == [path.name for path in images]
-    assert result["pictures"][0]["size"] == [400, 300]
-    labels = [[face["label"] for face in entry.get("faces", ())] for entry in result["pictures"]]
+    assert [entry["file"] for entry in result["images"]] == [path.name for path in images]
+    assert result["images"][0]["size"] == [400, 300]
+    labels = [[face["label"] for face in entry.get("faces", ())] for entry in result["images"]]
     assert labels == [["happy", "sad"], [], ["happy"], []]
-    assert "is no picture of a known format" in result["pictures"][1]["error"]
+    assert "is no picture of a known format" in result["images"][1]["error"]
     rows = list(csv.DictReader(Path(table).open(newline="")))
     assert list(rows[0]) == [
         *("file", "face", "left", "top", "right", "bottom", "confidence", "label", "probability"),
@@ -68,7 +68,7 @@ def test_recognize_batch_gives_all_and_one_table(client: Client, images: list[Pa
 
 def test_every_image_may_be_one_face(client: Client, images: list[Path]) -> None:
     result, _ = client.predict([handle_file(images[3])], True, api_name="/recognize_batch")
-    assert result["pictures"][0]["faces"][0]["box"] == [0, 0, 400, 300]
+    assert result["images"][0]["faces"][0]["box"] == [0, 0, 400, 300]
 
 
 def test_none_and_too_many_are_clear_errors(
@@ -143,7 +143,7 @@ def test_many_images_become_a_gallery_and_one_table(page: Any, url: str, images:
     assert len(list(csv.DictReader(saved.value.path().open(newline="")))) == 5
     with page.expect_download() as saved:
         page.locator("[role=tabpanel]:visible").get_by_role("button", name="Download JSON").click()
-    assert json.loads(saved.value.path().read_text())["pictures"][0]["file"] == "both.png"
+    assert json.loads(saved.value.path().read_text())["images"][0]["file"] == "both.png"
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
@@ -157,6 +157,7 @@ class Slow(FakeRecognizer):
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_cancel_keeps_what_is_done(
     page: Any, images: list[Path], gradio_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

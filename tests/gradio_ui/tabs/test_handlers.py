@@ -140,11 +140,11 @@ def test_a_video_becomes_a_copy_and_tables(models: Models, stored: Path) -> None
     film = make_clip(stored / "film.mp4", [i / 25 for i in range(20)], size=(160, 120))
     handlers = VideoHandlers(models, Settings())
     file = {"path": str(film), "orig_name": "film.mp4"}
-    *_, last = handlers.analyse(file, 5, 0.5, 0.4, False, "me/fake", REQUEST)  # type: ignore[arg-type]
+    *_, last = handlers.analyze(file, 5, 0.5, 0.4, False, "me/fake", REQUEST)  # type: ignore[arg-type]
     assert "2 faces found" in last.notice and "Key moments" in last.summary
-    refused = list(handlers.analyse(FOREIGN, 5, 0.5, 0.4, False, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
+    refused = list(handlers.analyze(FOREIGN, 5, 0.5, 0.4, False, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
     assert "uploaded to this app" in refused.notice
-    refused = list(handlers.analyse(file, "fast", 0.5, 0.4, False, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
+    refused = list(handlers.analyze(file, "fast", 0.5, 0.4, False, "me/fake", REQUEST))[-1]  # type: ignore[arg-type]
     assert "per_second: expected a number" in refused.notice
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-
-from tests.support.app_fixtures import serve
 
 pytestmark = pytest.mark.browser
 
@@ -162,19 +159,8 @@ def test_about_tells_what_is_served(page: Any, url: str) -> None:
         assert text in about.inner_text()
 
 
-@pytest.fixture(scope="module")
-def real_url(root: Path) -> Iterator[str]:
-    """The page with the shipped weights."""
-    from gradio_ui.recognition.recognizer import EmotionRecognizer
-
-    folder = root / "model_card" / "fer2013"
-    if not (folder / "model.safetensors").is_file():
-        pytest.skip("no weights are shipped yet")
-    yield from serve(EmotionRecognizer.from_pretrained(folder, detector="yunet"))
-
-
-def test_the_shipped_model_sees_the_portrait_smile(page: Any, real_url: str, portrait_file: Path) -> None:
-    page.goto(real_url)
+def test_the_shipped_model_sees_the_portrait_smile(page: Any, shipped_url: str, portrait_file: Path) -> None:
+    page.goto(shipped_url)
     upload(page, portrait_file)
     page.get_by_text("1 face found").wait_for()
     assert page.locator("#bars li").first.inner_text().startswith("happy")

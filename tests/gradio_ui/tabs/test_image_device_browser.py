@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradio_ui.recognition.recognizer import EmotionRecognizer
-from tests.support.app_fixtures import serve
-from tests.support.device_server import RUNTIME
-
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("patience")]
 IMAGES = "#image-device"
 
 
-@pytest.fixture(scope="module")
-def app(root: Path, gradio_files: Path) -> Iterator[str]:
-    """The address of an app that serves the shipped model."""
-    if not RUNTIME.is_dir():
-        pytest.skip("onnxruntime-web is not installed; `make test` does that where there is npm")
-    yield from serve(EmotionRecognizer.from_pretrained(root / "model_card/fer2013", detector="yunet"))
-
-
-@pytest.fixture(autouse=True)
-def patience(page: Any) -> None:
-    """On a busy machine the first start of the networks takes long."""
-    page.set_default_timeout(120_000)
-
-
-def choose_device(page: Any, app: str) -> None:
-    page.goto(f"{app}#image")
+def choose_device(page: Any, device_app: str) -> None:
+    page.goto(f"{device_app}#image")
     page.locator(IMAGES).get_by_role("radio", name="On this device").check()
 
 
-def test_a_picture_stays_on_this_device(page: Any, app: str, portrait_file: Path) -> None:
-    choose_device(page, app)
+def test_a_picture_stays_on_this_device(page: Any, device_app: str, portrait_file: Path) -> None:
+    choose_device(page, device_app)
     assert page.locator("#picture").is_hidden(), "what the server would take is out of the way"
     asked: list[str] = []
     page.on("request", lambda request: asked.append(f"{request.method} {request.post_data or ''}"))
@@ -52,11 +33,12 @@ def test_a_picture_stays_on_this_device(page: Any, app: str, portrait_file: Path
     assert page.locator("#picture").is_visible() and page.locator(f"{IMAGES} .fer-still-drop").is_hidden()
 
 
-def test_a_hundred_pictures_in_one_table(page: Any, app: str, portrait: np.ndarray, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_hundred_pictures_in_one_table(page: Any, device_app: str, portrait: np.ndarray, tmp_path: Path) -> None:
     files = [tmp_path / f"{number:03}.png" for number in range(100)]
     for number, file in enumerate(files):
         Image.fromarray(portrait[:300, 100 + number % 10 : 360]).resize((96, 96)).save(file)
-    choose_device(page, app)
+    choose_device(page, device_app)
     page.locator(IMAGES).get_by_role("checkbox").check()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(f"{request.method} {request.post_data or ''}"))

@@ -89,8 +89,8 @@ def test_faces_are_drawn_on_a_copy_in_their_color() -> None:
 
 
 def test_time_left_is_told() -> None:
-    assert "1:00 of 4:00 analysed, 0:30 left" in progress(60, 240, 10)
-    assert "1:00 analysed" in progress(60, None, 10)
+    assert "1:00 of 4:00 analyzed, 0:30 left" in progress(60, 240, 10)
+    assert "1:00 analyzed" in progress(60, None, 10)
 
 
 def test_outcome_says_what_is_missing() -> None:
@@ -185,12 +185,13 @@ def test_cancel_keeps_the_part_that_is_done(
         time.sleep(1)
         assert slow.calls == stopped < 20
         assert not list(tmp_path.rglob("*film*"))
-        page.get_by_role("button", name="Analyse").click()
+        page.get_by_role("button", name="Analyze").click()
         page.get_by_text("2 faces found").wait_for()
         assert not list(tmp_path.rglob("*film*"))
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_taking_the_video_away_stops_the_work(
     page: Any, film: Path, gradio_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,7 @@ def detail(path: Path) -> float:
     return float(np.abs(np.diff(pixels, axis=1)).mean())
 
 
+@pytest.mark.slow
 def test_faces_are_blurred_in_what_is_saved(page: Any, url: str) -> None:
     start_webcam(page, url)
     sharp = detail(download(page, "snapshot"))
@@ -227,6 +228,7 @@ def test_a_recording_is_given_to_the_browser_alone(page: Any, url: str, gradio_f
     assert sorted(gradio_files.rglob("*")) == files, "nothing was written on the server"
 
 
+@pytest.mark.slow
 def test_a_recording_ends_with_camera_and_page(page: Any, url: str) -> None:
     start_webcam(page, url)
     page.get_by_role("button", name="Record").click()
@@ -263,6 +265,7 @@ document.addEventListener("fer-result", ({ detail }) => window.results.push(deta
 """
 
 
+@pytest.mark.slow
 def test_several_viewers_see_only_their_own_faces(browser: Any, url: str) -> None:
     shown = {"[0]": {"happy"}, "[320]": {"sad"}, "[0, 320]": {"happy", "sad"}}
     contexts = [browser.new_context() for _ in shown]
@@ -285,6 +288,7 @@ def test_several_viewers_see_only_their_own_faces(browser: Any, url: str) -> Non
     assert max(counts) < 4 * min(counts), counts
 
 
+@pytest.mark.slow
 def test_eight_viewers_are_served_in_turn(url: str) -> None:
     """Eight programs that send their next frame with the answer to the last, as pages do."""
     config = httpx.get(f"{url}config").json()
@@ -323,6 +327,7 @@ def test_leaving_the_tab_releases_the_camera(page: Any, url: str) -> None:
     page.locator("#webcam .fer-bars li").first.wait_for()
 
 
+@pytest.mark.slow
 def test_at_most_two_frames_fly_and_none_is_on_disk(page: Any, url: str, gradio_files: Path) -> None:
     flying, most, done = 0, 0, 0
 

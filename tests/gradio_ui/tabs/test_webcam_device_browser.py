@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
 
-from gradio_ui.recognition.recognizer import EmotionRecognizer
 from tests.gradio_ui.tabs.test_webcam_browser import download, open_webcam, saved_rows
-from tests.support.app_fixtures import serve
-from tests.support.device_server import RUNTIME
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("patience")]
 BARS = "#webcam .fer-bars li"
-
-
-@pytest.fixture(scope="module")
-def app(root: Path, gradio_files: Path) -> Iterator[str]:
-    """The address of an app that serves the shipped model."""
-    if not RUNTIME.is_dir():
-        pytest.skip("onnxruntime-web is not installed; `make test` does that where there is npm")
-    yield from serve(EmotionRecognizer.from_pretrained(root / "model_card/fer2013", detector="yunet"))
-
-
-@pytest.fixture(autouse=True)
-def patience(page: Any) -> None:
-    """On a busy machine the first start of the networks takes long."""
-    page.set_default_timeout(120_000)
 
 
 def start(page: Any) -> None:
@@ -42,7 +24,7 @@ def badge(page: Any) -> str:
     return str(page.locator("#webcam .fer-badge").inner_text())
 
 
-def test_no_image_leaves_this_device(page: Any, app: str) -> None:
+def test_no_image_leaves_this_device(page: Any, device_app: str) -> None:
     """Once it is loaded every request is blocked, and results, recording and files still come."""
     page.add_init_script(
         """window.told = []; window.results = 0;
@@ -52,7 +34,7 @@ def test_no_image_leaves_this_device(page: Any, app: str) -> None:
           if (text && text !== window.told.at(-1)) window.told.push(text);
         }).observe(document, { subtree: true, childList: true, characterData: true });"""
     )
-    open_webcam(page, app)
+    open_webcam(page, device_app)
     page.locator("#webcam .fer-badge").filter(has_text="On this device: no picture is sent").wait_for()
     start(page)
     assert any(re.fullmatch(r"Loading the model: \d+\.\d of 19\.\d MB, once", text) for text in page.evaluate("told"))
@@ -77,8 +59,8 @@ def test_no_image_leaves_this_device(page: Any, app: str) -> None:
     start(page)
 
 
-def test_the_server_is_the_other_choice(page: Any, app: str) -> None:
-    open_webcam(page, app)
+def test_the_server_is_the_other_choice(page: Any, device_app: str) -> None:
+    open_webcam(page, device_app)
     page.locator("#webcam").get_by_label("On the server").check()
     assert badge(page).startswith("On the server: frames are sent there")
     with page.expect_request("**/component_server/**"):
@@ -99,9 +81,9 @@ def test_the_server_is_the_other_choice(page: Any, app: str) -> None:
     ("blocked", "reason"),
     [("**/device/runtime/*", "cannot be reached"), ("**/device/page/on_device/**", "engine cannot be reached")],
 )
-def test_out_of_reach_the_server_takes_over(page: Any, app: str, blocked: str, reason: str) -> None:
+def test_out_of_reach_the_server_takes_over(page: Any, device_app: str, blocked: str, reason: str) -> None:
     page.route(blocked, lambda route: route.abort())
-    open_webcam(page, app)
+    open_webcam(page, device_app)
     start(page)
     page.locator("#webcam .fer-why").filter(has_text=reason).wait_for()
     assert "The server recognizes instead" in page.locator("#webcam .fer-why").inner_text()
@@ -109,17 +91,18 @@ def test_out_of_reach_the_server_takes_over(page: Any, app: str, blocked: str, r
     assert page.locator("#webcam").get_by_label("On the server").is_checked()
 
 
-def test_a_damaged_model_is_not_run(page: Any, app: str, root: Path) -> None:
+def test_a_damaged_model_is_not_run(page: Any, device_app: str, root: Path) -> None:
     body = bytearray((root / "model_card/fer2013/onnx/model_quantized.onnx").read_bytes())
     body[len(body) // 2] ^= 1
     page.route("**/onnx/*", lambda route: route.fulfill(body=bytes(body)))
-    open_webcam(page, app)
+    open_webcam(page, device_app)
     start(page)
     page.locator("#webcam .fer-why").filter(has_text="is damaged").wait_for()
 
 
-def test_a_hidden_page_goes_on_when_it_is_seen(page: Any, app: str) -> None:
-    open_webcam(page, app)
+@pytest.mark.slow
+def test_a_hidden_page_goes_on_when_it_is_seen(page: Any, device_app: str) -> None:
+    open_webcam(page, device_app)
     start(page)
     hide = """(hidden) => {
       Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
@@ -152,9 +135,10 @@ document.addEventListener("fer-result", ({ detail }) => (window.last = [detail.w
 """
 
 
-def test_a_turned_phone_keeps_its_recording(page: Any, app: str) -> None:
+@pytest.mark.slow
+def test_a_turned_phone_keeps_its_recording(page: Any, device_app: str) -> None:
     page.add_init_script(TURNED)
-    open_webcam(page, app)
+    open_webcam(page, device_app)
     start(page)
     page.get_by_role("button", name="Record").click()
     page.wait_for_function("window.last === '640x480'")

@@ -80,7 +80,7 @@ def test_the_font_follows_the_height_of_the_face() -> None:
 
 
 def test_a_crowded_face_has_its_number_only() -> None:
-    """Between its neighbours there is room for a number, and none for a word."""
+    """Between its neighbors there is room for a number, and none for a word."""
     boxes = [[100 + 120 * i, 10, 200 + 120 * i, 470] for i in range(5)]
     labels = place_labels((800, 480), boxes, [[10.0, 1.0]] * 5)
     assert all(isinstance(label, Label) for label in labels)

@@ -62,7 +62,7 @@ def test_the_file_is_h264_with_the_frames_own_times(size: tuple[int, int]) -> No
     assert (made.take(0).start, made.take(0).end, made.take(0).dropped) == (7.0, 8.54, 0)
 
 
-def test_the_faces_are_drawn_in_their_colour() -> None:
+def test_the_faces_are_drawn_in_their_color() -> None:
     made = Recording(face_drawer(LABELS))
     add_all(made, TIMES, np.zeros((240, 320, 3), np.uint8), [tracked("happy", (80, 60, 240, 200))])
     made.finish()

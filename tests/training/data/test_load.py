@@ -38,7 +38,7 @@ def padded_copy(csv_rows: list[list], folder: Path) -> Path:
 def test_every_copy_of_the_images_comes_out_alike(
     tiny_csv: Path, csv_rows: list[list], tiny_folder: Path, tiny_repo: Path, tmp_path: Path
 ) -> None:
-    packed = tmp_path / "copy"  # recognised by content, not by name
+    packed = tmp_path / "copy"  # recognized by content, not by name
     packed.write_bytes(gzip.compress(tiny_csv.read_bytes()))
     expected = load_fer(tiny_csv)
     assert {split: len(rows) for split, rows in expected.items()} == {"train": 56, "validation": 14, "test": 14}
@@ -249,9 +249,9 @@ def test_provenance_outlives_a_selection(tiny_csv: Path) -> None:
 
 
 def test_pixel_hash_sees_pixels_and_size_only() -> None:
-    grey = Image.fromarray(face(0, 0))
-    assert pixel_hash(grey) == pixel_hash(grey.convert("RGB"))
-    assert pixel_hash(grey) != pixel_hash(Image.fromarray(face(0, 1)))
+    gray = Image.fromarray(face(0, 0))
+    assert pixel_hash(gray) == pixel_hash(gray.convert("RGB"))
+    assert pixel_hash(gray) != pixel_hash(Image.fromarray(face(0, 1)))
     assert pixel_hash(Image.new("L", (4, 9))) != pixel_hash(Image.new("L", (9, 4)))
 
 

@@ -29,7 +29,7 @@ def test_votes_tell_how_noisy_labels_are(tiny_csv, tiny_votes, tmp_path):
     assert found["majority"] == 13 and found["same_label"] == pytest.approx(12 / 13)
 
 
-def test_colour_and_sizes_are_told_apart(tmp_path):
+def test_color_and_sizes_are_recorded(tmp_path):
     rng = np.random.default_rng(0)
     for index, (mode, side) in enumerate([("L", 20), ("RGB", 20), ("RGB", 30)]):
         for name in ("happy", "sad"):

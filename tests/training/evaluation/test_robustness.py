@@ -14,7 +14,7 @@ from training.evaluation import robustness as module
 from training.evaluation.predictions import classify
 from training.evaluation.robustness import CORRUPTIONS, Corruption, robustness
 from training.network.build import load_model
-from training.reporting.figures import robustness_figure
+from training.reporting.robustness_figure import robustness_figure
 
 
 @pytest.fixture(scope="module")

@@ -243,6 +243,7 @@ def test_weights_that_do_not_load(package: Path) -> None:
         package_files(package / "gone", REPO)
 
 
+@pytest.mark.slow
 def test_command_line_never_shows_the_token(hub: HubServer, package: Path, client: Client) -> None:
     result = client.run("-m", "training.publish", str(package), "--repo_id", REPO, HF_DEBUG="1")
     assert result.returncode == 0, result.stderr

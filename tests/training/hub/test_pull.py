@@ -181,9 +181,9 @@ def test_other_peoples_checkpoint(repo: Repo, client: Client, tmp_path: Path, ch
     assert not list(client.folder.rglob("*.bin"))
     assert list(classifier.labels) == labels
     color = astronaut()[62:182, 166:286]
-    grey = np.asarray(Image.fromarray(color).convert("L").convert("RGB"))
-    of_color, of_grey = classifier([color, grey])
-    assert (np.abs(of_color - of_grey).max() < 1e-3) == (channels == 1)
+    gray = np.asarray(Image.fromarray(color).convert("L").convert("RGB"))
+    of_color, of_gray = classifier([color, gray])
+    assert (np.abs(of_color - of_gray).max() < 1e-3) == (channels == 1)
 
 
 def test_checkpoint_for_something_else(repo: Repo, tmp_path: Path) -> None:

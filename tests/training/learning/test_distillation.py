@@ -36,7 +36,7 @@ def test_a_teacher_sees_the_view_as_it_was_trained(tmp_path: Path) -> None:
     expected = model(pixel_values=(images - 0.4) / 0.2).logits
     teacher = Teacher(str(tmp_path / "a"), model, CPU)
     assert torch.allclose(teacher(images), expected, atol=1e-5)
-    # colour for a grey teacher: the luma, which of a grey picture in three channels is itself
+    # color for a gray teacher: the luma, which of a gray picture in three channels is itself
     assert torch.allclose(teacher(images.expand(-1, 3, -1, -1)), expected, atol=1e-4)
     flat = torch.full((1, 1, 20, 20), 0.3)  # resized to the teacher's side, flat stays flat
     assert torch.allclose(teacher(flat), model(pixel_values=torch.full((1, 1, 32, 32), -0.5)).logits, atol=1e-5)
@@ -69,6 +69,7 @@ def test_a_teacher_of_other_labels_is_refused_by_name(tmp_path: Path) -> None:
         Teacher(str(tmp_path / "nothing"), student, CPU)
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_its_teacher_alone(tiny_csv: Path, tmp_path: Path) -> None:
     learn = (
         "--num_train_epochs", 40, "--learning_rate", 0.01, "--flip", 0, "--shift", 0, "--rotation", 0, "--zoom", 0,

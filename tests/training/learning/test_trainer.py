@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageClassification
 
+from tests.support.scheduling import some_slow
 from tests.support.tiny_networks import KINDS, make_checkpoint
 from training.errors import WeightsError
 from training.learning.arguments import parse_arguments
@@ -50,7 +51,7 @@ def differing(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> set[str
     return {name for name in a if not torch.equal(a[name], b[name])}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", some_slow(KINDS, quick=("convnext", "vit")))
 def test_best_checkpoint_and_resume_are_whole(kind: str, tiny_csv: Path, tmp_path: Path) -> None:
     base = make_checkpoint(kind, tmp_path / "base")
     whole = run(base, tiny_csv, tmp_path / "whole")

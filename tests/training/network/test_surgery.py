@@ -33,18 +33,18 @@ def tiny(kind: str, channels: int = 1):
 
 @pytest.mark.parametrize("kind", ["convnext", "vit"])
 def test_widened_stem_sees_luma(kind, tmp_path):
-    model, colour = tiny(kind), torch.randn(2, 3, 24, 24)
-    luma = (colour * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    model, color = tiny(kind), torch.randn(2, 3, 24, 24)
+    luma = (color * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
     with torch.inference_mode():
         expected = model(luma).logits
         expand_stem_to_rgb(model).save_pretrained(tmp_path)
         saved = AutoModelForImageClassification.from_pretrained(tmp_path)
-        torch.testing.assert_close(model(colour).logits, expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(saved(colour).logits, expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(model(color).logits, expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(saved(color).logits, expected, atol=1e-5, rtol=1e-5)
     assert saved.config.num_channels == 3
 
 
-def test_colour_stem_is_refused():
+def test_color_stem_is_refused():
     with pytest.raises(SurgeryError, match="takes 1 channel"):
         expand_stem_to_rgb(tiny("convnext", channels=3))
 

@@ -52,8 +52,8 @@ def test_figures_are_light_legible_and_described(written):
 def test_texts_stay_inside_of_the_image(written):
     root, entries = written
     for entry in entries:
-        grey = np.asarray(Image.open(root / entry.file).convert("L"))
-        for edge in (grey[0], grey[-1], grey[:, 0]):
+        gray = np.asarray(Image.open(root / entry.file).convert("L"))
+        for edge in (gray[0], gray[-1], gray[:, 0]):
             assert (edge == 255).all(), entry.name
 
 

@@ -139,6 +139,7 @@ def test_a_dataset_folder(tiny_repo: Path, run: Any) -> None:
     assert rows["path"].str.contains("/test/0/").sum() == 14
 
 
+@pytest.mark.slow
 def test_a_dataset_on_the_hub(tiny_repo: Path, hub: Any, client: Any, tmp_path: Path) -> None:
     from huggingface_hub import HfApi
 
@@ -224,6 +225,7 @@ def test_a_worker_that_is_killed_is_started_again(pictures: Path, tmp_path: Path
     assert not [p for p in set(psutil.Process().children()) - before if "resource_tracker" not in str(p.cmdline())]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_whole_parts(pictures: Path, tmp_path: Path, root: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
