@@ -84,11 +84,11 @@ class AutocastBackend(TorchBackend):
 
     name = "torch, bfloat16"
 
-    def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(self, crops: Sequence[np.ndarray], *, flip: bool = False) -> np.ndarray:
         import torch
 
         with torch.autocast("cpu", torch.bfloat16):
-            return super().__call__(crops)
+            return super().__call__(crops, flip=flip)
 
 
 def pruned(folder: Path, share: float, path: Path, size: tuple[int, int]) -> None:
