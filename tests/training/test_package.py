@@ -180,6 +180,10 @@ def test_earlier_runs_are_told_with_their_recipes(run, tiny_csv, tmp_path, undra
     record["arguments"]["model"]["model_name_or_path"] = "runs/first"
     record["arguments"]["training"]["teachers"] = ["runs/first", "runs/teacher"]
     (tmp_path / "runs/last/run.json").write_text(json.dumps(record))
+    del record["arguments"]["data"]  # as runs of before `--labels` have it
+    record["arguments"]["training"].pop("teachers")
+    record["arguments"]["model"]["model_name_or_path"] = None
+    (tmp_path / "runs/first/run.json").write_text(json.dumps(record))
     out = package(tmp_path / "runs/last", tmp_path / "out", PackageArguments(dataset=str(tiny_csv)))
     training = Report.load(out / "report.json").training
     assert list(training.earlier) == ["runs/first", "runs/teacher"] and training.base_model is None
