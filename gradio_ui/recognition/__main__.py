@@ -110,7 +110,7 @@ def find_tasks(paths: Sequence[Path], recognizer: EmotionRecognizer, options: ar
     settings = [
         recognizer.labels,
         (recognizer.source.model_id, recognizer.source.revision, recognizer.detector.name),
-        (options.per_second, options.smoothing, options.whole_image),
+        (options.per_second, options.smoothing, options.whole_image, options.flip),
     ]
     groups: list[list[Path]] = []
     for path in paths:
@@ -161,6 +161,12 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="every image is one face, cropped already",
     )
+    parser.add_argument(
+        "--no-flip",
+        dest="flip",
+        action="store_false",
+        help="score each face of an image alone, not with its mirror image; videos always are",
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="images that are scored together")
     parser.add_argument("--ahead", type=int, default=64, help="images read ahead; fewer take less memory")
     options = parser.parse_args(argv)
@@ -207,7 +213,12 @@ def recognize_all(
     missing = [task for task in tasks if task.name not in there]
     images = (path for task in missing if not is_video(task.paths[0]) for path in task.paths)
     results = recognize_many(
-        images, recognizer, whole_image=options.whole_image, batch_size=options.batch_size, ahead=options.ahead
+        images,
+        recognizer,
+        whole_image=options.whole_image,
+        flip=options.flip,
+        batch_size=options.batch_size,
+        ahead=options.ahead,
     )
     with tqdm(total=sum(len(task.paths) for task in missing), unit="file", disable=None) as bar, closing(results):
         for task in missing:

@@ -47,8 +47,11 @@ class Backend(Protocol):
         """Map how much each part of an RGB uint8 crop (h, w, 3) spoke for an output: (rows, columns) float32, >= 0."""
         ...
 
-    def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Compute (n, C) float32 logits of n > 0 RGB uint8 crops (h, w, 3) of any sizes, in one forward pass."""
+    def __call__(self, crops: Sequence[np.ndarray], *, flip: bool = False) -> np.ndarray:
+        """Compute (n, C) float32 logits of n > 0 RGB uint8 crops (h, w, 3) of any sizes, in one forward pass.
+
+        With `flip` (2 n, C), where the second half is of the mirror images.
+        """
         ...
 
 
@@ -155,12 +158,15 @@ class TorchBackend:
             pixels = (pixels * pixels.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
         return pixels.to(self.model.device)
 
-    def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(self, crops: Sequence[np.ndarray], *, flip: bool = False) -> np.ndarray:
         """See `Backend`."""
         import torch
 
+        pixels = self.pixel_values(crops)
+        if flip:
+            pixels = torch.cat([pixels, pixels.flip(-1)])
         with torch.inference_mode():
-            return self.model(pixel_values=self.pixel_values(crops)).logits.float().cpu().numpy()
+            return self.model(pixel_values=pixels).logits.float().cpu().numpy()
 
 
 class OnnxBackend:
@@ -219,9 +225,10 @@ class OnnxBackend:
         """See `Backend`; by occlusion, without PyTorch."""
         return occlusion_map(self.logits, self.image_processor([crop]), target)
 
-    def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(self, crops: Sequence[np.ndarray], *, flip: bool = False) -> np.ndarray:
         """See `Backend`."""
-        return self.logits(self.image_processor(crops))
+        pixels = self.image_processor(crops)
+        return self.logits(np.concatenate([pixels, pixels[..., ::-1]]) if flip else pixels)
 
     def logits(self, pixel_values: np.ndarray) -> np.ndarray:
         """Compute (n, C) float32 logits of (n, 3, H, W) float32 pixel values."""

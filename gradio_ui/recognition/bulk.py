@@ -28,6 +28,7 @@ def recognize_many(
     recognizer: EmotionRecognizer,
     *,
     whole_image: bool = False,
+    flip: bool = True,
     batch_size: int = BATCH,
     ahead: int = AHEAD,
     workers: int | None = None,
@@ -40,7 +41,7 @@ def recognize_many(
     Args:
         images: anything `read_image` takes; at most `ahead` of them are taken before their results are.
         recognizer: with its detector and its classifier.
-        whole_image: as for its call.
+        whole_image, flip: as for its call.
         batch_size: images whose faces are classified together; no more than `ahead`.
         ahead: images that are being read or wait for their turn. Of one that waits only the faces are kept, so memory
             is bounded by this many images' faces and by `workers` images.
@@ -70,17 +71,19 @@ def recognize_many(
         for image in images:
             waiting.append(pool.submit(locate, image))
             if len(waiting) >= ahead:
-                yield from _classify(waiting, recognizer, batch_size)
+                yield from _classify(waiting, recognizer, batch_size, flip)
         while waiting:
-            yield from _classify(waiting, recognizer, batch_size)
+            yield from _classify(waiting, recognizer, batch_size, flip)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _classify(waiting: Waiting, recognizer: EmotionRecognizer, batch_size: int) -> Iterator[Recognition | ImageError]:
+def _classify(
+    waiting: Waiting, recognizer: EmotionRecognizer, batch_size: int, flip: bool
+) -> Iterator[Recognition | ImageError]:
     """Classify the faces of the images that wait longest."""
     found = [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
-    results = iter(recognizer.classify([one for one in found if isinstance(one, Located)]))
+    results = iter(recognizer.classify([one for one in found if isinstance(one, Located)], flip=flip))
     for one in found:
         yield next(results) if isinstance(one, Located) else one
 

@@ -12,7 +12,7 @@ from .backends import Backend, BackendName, load_backend
 from .checkpoint import labels_of, read_config, verify_files
 from .errors import SaliencyError
 
-BATCH_SIZE = 64  # faces per forward pass, so that a crowd does not exhaust the memory
+BATCH_SIZE = 64  # images per forward pass, so that a crowd does not exhaust the memory
 DEFAULT_MARGIN = {"yunet": 0.0}  # for checkpoints whose config has no crop_margin
 
 
@@ -55,21 +55,25 @@ class Classifier:
         verify_files(folder, "config.json", "preprocessor_config.json")
         return cls(config, load_backend(folder, len(labels_of(config)), backend, device))
 
-    def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(self, crops: Sequence[np.ndarray], *, flip: bool = False) -> np.ndarray:
         """Classify all crops, up to `BATCH_SIZE` in one forward pass.
 
         Args:
             crops: n arrays (h, w, 3) uint8, RGB, of any sizes. The pixels the model sees are exactly those of
                 `pipeline("image-classification")` on the same crop.
+            flip: average the probabilities of each crop and of its mirror image, for about twice the time.
 
         Returns:
             (n, C) float32 probabilities; each row sums to 1. (0, C) for no crops.
         """
-        logits = [np.zeros((0, len(self.labels)), np.float32)]
-        logits += [self.backend(crops[start : start + BATCH_SIZE]) for start in range(0, len(crops), BATCH_SIZE)]
-        scores = np.concatenate(logits)
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return scores / scores.sum(axis=1, keepdims=True)
+        rows = [np.zeros((0, len(self.labels)), np.float32)]
+        step = BATCH_SIZE // 2 if flip else BATCH_SIZE
+        for start in range(0, len(crops), step):
+            batch = crops[start : start + step]
+            logits = self.backend(batch, flip=flip).reshape(-1, len(batch), len(self.labels))  # (views, n, C)
+            scores = np.exp(logits - logits.max(axis=-1, keepdims=True))
+            rows.append((scores / scores.sum(axis=-1, keepdims=True)).mean(axis=0))
+        return np.concatenate(rows)
 
     def saliency(self, crop: np.ndarray, label: str) -> np.ndarray:
         """Map how much each part of a crop contributes to a label; see `recognition.saliency`.

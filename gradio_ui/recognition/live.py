@@ -34,8 +34,10 @@ def follow(recognizer: Any) -> Follow:
     Returns:
         (frame, seconds) -> Recognition. Frames of several threads may overtake each other.
     """
-    if not isinstance(recognizer, EmotionRecognizer) or not isinstance(recognizer.detector, YuNetDetector):
+    if not isinstance(recognizer, EmotionRecognizer):
         return lambda frame, seconds: recognizer(frame)
+    if not isinstance(recognizer.detector, YuNetDetector):
+        return lambda frame, seconds: recognizer(frame, flip=False)
     search = LiveSearch(recognizer.detector)
     return lambda frame, seconds: recognizer.score(frame, search.update(frame, seconds), recognizer.detector.name)
 

@@ -185,8 +185,9 @@ class ImageHandlers:
             size (width and height in pixels)
             labels (the names of the expressions)
             threshold (as given)
-            faces (for each its number, box as left, top, right, bottom in pixels, label and all probabilities, 0-1;
-                unclear, and shown: the label, or "happy or fear" where it is unclear)
+            faces (for each its number, box as left, top, right, bottom in pixels, label and all probabilities, 0-1,
+                averaged over the face and its mirror image; unclear, and shown: the label, or "happy or fear" where it
+                is unclear)
         """
         if image is None:
             raise refusal("Expected a picture, got none. Pass one with gradio_client.handle_file(path).")

@@ -23,8 +23,9 @@ from gradio_ui.recognition.onnx_session import import_onnxruntime
 from tests.benchmarks.record import ROOT, describe, machine, record, summary, take_turns
 from training.data.load import load_fer
 from training.evaluation.predictions import references
-from training.export import export_onnx, predict, quantize
+from training.export import export_onnx, predict
 from training.export import images_of as read_images
+from training.network.onnx_files import quantize_dynamic, quantize_static
 
 SPLIT = "validation"
 BATCH = 32
@@ -34,20 +35,13 @@ Maker = Callable[[Path, Path, Sequence[np.ndarray]], None]  # float file, file t
 
 
 def static(**changes: Any) -> Maker:
-    """Quantize to static int8 as `training.export` makes it, but for these changes."""
-    return lambda source, path, batches: quantize(source, path, batches, **changes)
+    """Quantize to static int8 as `training.export --int8 static` does, but for these changes."""
+    return lambda source, path, batches: quantize_static(source, path, batches, **changes)
 
 
-def dynamic(source: Path, path: Path, _: Sequence[np.ndarray]) -> None:
-    """int8 weights; the ranges of the activations are taken from each batch as it comes."""
-    import onnx
-
-    import_onnxruntime()  # without its telemetry
-    from onnxruntime.quantization import quantize_dynamic
-
-    model = onnx.load(source)
-    del model.graph.value_info[:]  # the quantiser turns the head's weights round and then finds these shapes wrong
-    quantize_dynamic(model, path, op_types_to_quantize=["MatMul"], per_channel=True)
+def dynamic(tanh_gelu: bool) -> Maker:
+    """Quantize as `training.export` does, with either kind of GELU."""
+    return lambda source, path, _: quantize_dynamic(source, path, tanh_gelu=tanh_gelu)
 
 
 def weights_only(bits: int) -> Maker:
@@ -84,11 +78,11 @@ class AutocastBackend(TorchBackend):
 
     name = "torch, bfloat16"
 
-    def __call__(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(self, crops: Sequence[np.ndarray], *, flip: bool = False) -> np.ndarray:
         import torch
 
         with torch.autocast("cpu", torch.bfloat16):
-            return super().__call__(crops)
+            return super().__call__(crops, flip=flip)
 
 
 def pruned(folder: Path, share: float, path: Path, size: tuple[int, int]) -> None:
@@ -108,7 +102,8 @@ VARIANTS: dict[str, Maker] = {
     "int8, a scale for each tensor": static(per_channel=False),
     "int8, activations uint8": static(unsigned=True),
     "int8, convolutions too": static(op_types=("MatMul", "Conv")),
-    "int8 weights, ranges at run time": dynamic,
+    "int8, ranges at run time": dynamic(tanh_gelu=True),
+    "int8, ranges at run time, GELU by erf": dynamic(tanh_gelu=False),
     "8-bit weights": weights_only(8),
     "4-bit weights": weights_only(4),
     "float16 weights": half,
@@ -120,7 +115,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=ROOT / "model_card" / "fer2013")
     parser.add_argument("--dataset", required=True, help="CSV, folder or Hub id with a train and a validation split")
     parser.add_argument("--only", nargs="+", help="names of variants")
-    parser.add_argument("--pictures", type=int, help="the first so many of validation; default: all")
+    parser.add_argument("--images", type=int, help="the first so many of validation; default: all")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--record", action="store_true", help="put the figures into results.json")
     options = parser.parse_args()
@@ -185,7 +180,7 @@ def main() -> None:
         variant, megabytes, accuracy, agreement, alone, together = row.values()
         print(f"{variant:34} {megabytes:6.2f} {accuracy:9.4f} {agreement:10.4f} {alone:11.2f} {together:11.2f}")
     if options.record:
-        record("export_trials", {"pictures": len(y), "rounds": options.rounds, "results": results}, measured_on)
+        record("export_trials", {"images": len(y), "rounds": options.rounds, "results": results}, measured_on)
 
 
 if __name__ == "__main__":

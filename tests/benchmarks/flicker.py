@@ -42,7 +42,7 @@ def main() -> None:
     live = follow(recognizer)
     with VideoReader(options.video) as reader:
         for frame in reader:
-            searched["all over each frame"].append((frame.seconds, recognizer(frame.image)))
+            searched["all over each frame"].append((frame.seconds, recognizer(frame.image, flip=False)))
             searched["near known faces"].append((frame.seconds, live(frame.image, frame.seconds)))
     print(f"{options.video.name}, {recognizer.detector.name}")
     for name, recognitions in searched.items():

@@ -1,6 +1,7 @@
 """The ONNX files agree with the checkpoint, say nothing of this machine, and appear whole or not at all."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,11 @@ def arguments(tiny_csv: Path) -> ExportArguments:
     return ExportArguments(dataset=str(tiny_csv), calibration_images=48)
 
 
+def lenient(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(module, "MIN_AGREEMENT", 0.8)  # 14 pictures: a single label is 7 %
+    patch.setattr(module, "MAX_LOSS", 0.2)
+
+
 @pytest.fixture(scope="module")
 def exported(arguments: ExportArguments, tmp_path_factory: pytest.TempPathFactory) -> tuple:
     """A model folder with its ONNX files, and what `export` returned."""
@@ -28,8 +34,7 @@ def exported(arguments: ExportArguments, tmp_path_factory: pytest.TempPathFactor
     model.save_pretrained(folder)
     image_processor.save_pretrained(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MIN_AGREEMENT", 0.8)  # 14 pictures: a single label is 7 %
-        patch.setattr(module, "MAX_LOSS", 0.2)
+        lenient(patch)
         return folder, *export(folder, arguments)
 
 
@@ -70,8 +75,34 @@ def test_float_file_says_nothing_of_this_machine(exported: tuple, root: Path) ->
         assert str(root).encode() not in content
 
 
-def test_int8_file_has_a_scale_for_each_output_channel(exported: tuple) -> None:
+def test_int8_ranges_are_taken_at_run_time(exported: tuple) -> None:
+    """By default: each output channel of a weight has a scale, activations get theirs from the batch; GELU by tanh."""
     graph = onnx.load(exported[0] / "onnx/model_quantized.onnx").graph
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    kernels = [weights[node.input[1]] for node in graph.node if node.op_type == "MatMulInteger"]
+    assert len(kernels) == 5 and all(kernel.dtype == np.int8 for kernel in kernels)  # two blocks and the head
+    scales = {scale.shape for name, scale in weights.items() if name.endswith("_scale") and scale.dtype == np.float32}
+    assert {(kernel.shape[1],) for kernel in kernels} <= scales
+    assert {node.op_type for node in graph.node} >= {"Conv", "DynamicQuantizeLinear"}
+    kinds = [
+        {
+            attribute.s
+            for node in onnx.load(exported[0] / file).graph.node
+            if node.op_type == "Gelu"
+            for attribute in node.attribute
+        }
+        for file in ("onnx/model.onnx", "onnx/model_quantized.onnx")
+    ]
+    assert b"tanh" not in kinds[0] and kinds[1] == {b"tanh"}
+
+
+def test_int8_ranges_can_be_set_at_export(
+    package: Path, arguments: ExportArguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lenient(monkeypatch)
+    _, exact, int8 = export(package, replace(arguments, int8="static"))[0]
+    assert int8.megabytes < exact.megabytes
+    graph = onnx.load(package / "onnx/model_quantized.onnx").graph
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     pairs = [
         (weights[node.input[0]], weights[node.input[1]])
@@ -138,7 +169,7 @@ def test_interruption_leaves_the_old_files(
         raise error
 
     before = snapshot(package)
-    monkeypatch.setattr(module, "quantize", interrupt)
+    monkeypatch.setattr(module, "quantize_dynamic", interrupt)
     with pytest.raises(type(error)):
         export(package, arguments)
     assert snapshot(package) == before
@@ -148,6 +179,8 @@ def test_interruption_leaves_the_old_files(
 def test_wrong_input_is_named(package: Path, arguments: ExportArguments, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"error: .*lacks config\.json"):
         main([str(tmp_path), "--dataset", arguments.dataset])
+    with pytest.raises(SystemExit, match="int8: expected dynamic or static, got 'both'"):
+        main([str(package), "--dataset", arguments.dataset, "--int8", "both"])
     (package / "config.json").write_text("{")
     with pytest.raises(SystemExit, match=r"error: .*config\.json is damaged"):
         main([str(package), "--dataset", arguments.dataset])

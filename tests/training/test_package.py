@@ -20,8 +20,10 @@ from training.errors import PackageError
 from training.evaluate import EvaluateArguments, evaluate
 from training.evaluate import main as evaluate_main
 from training.learning.arguments import parse_arguments
+from training.network.build import load_model
 from training.package import PackageArguments, crop_margins, main, package
 from training.publish_dataset import dataset_files
+from training.reporting.measurement import scaling_of
 from training.reporting.package_layout import check_loads
 from training.reporting.provenance import cpu_seconds_of
 from training.reporting.report import Report
@@ -87,6 +89,27 @@ def test_package_is_complete(packaged):
     assert config["calibration"] == {"temperature": calibration.temperature, "bias": calibration.bias}
     assert config["provenance"]["commit"] == "0123456789abcdef0123456789abcdef01234567"
     assert config["provenance"]["head"] == "fer2013"
+
+
+def test_logit_adjustment_is_folded_and_recorded(run, packaged, tiny_csv, tmp_path, undrawn):
+    out = package(run, tmp_path / "out", PackageArguments(dataset=str(tiny_csv), logit_adjustment=0.5))
+    config = json.loads((out / "config.json").read_text())
+    calibration = Report.load(out / "report.json").calibration
+    assert (calibration.logit_adjustment, config["calibration"]["logit_adjustment"]) == (0.5, 0.5)
+    assert config["calibration"]["shift"] == calibration.shift and max(calibration.shift.values()) > 0
+    models = [load_model(folder)[0] for folder in (packaged, out)]
+    plain, adjusted = (model.classifier.bias.detach().numpy() for model in models)
+    assert adjusted - plain == pytest.approx([calibration.shift[label] for label in EMOTIONS], abs=1e-5)
+    assert scaling_of(models[1], EMOTIONS).undo(adjusted) == pytest.approx(  # back to the run's own logits
+        scaling_of(models[0], EMOTIONS).undo(plain), abs=1e-4
+    )
+    assert "In favor of rare classes" in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_share_that_is_none_is_refused(run, tmp_path, no_work, share):
+    with pytest.raises(SystemExit, match=rf"logit_adjustment: expected a share from 0 to 1, got {share}"):
+        main([str(run), str(tmp_path / "out"), "--dataset", "none", f"--logit_adjustment={share}"])
 
 
 def test_card_shows_figures_that_are_there(packaged):
@@ -157,6 +180,10 @@ def test_earlier_runs_are_told_with_their_recipes(run, tiny_csv, tmp_path, undra
     record["arguments"]["model"]["model_name_or_path"] = "runs/first"
     record["arguments"]["training"]["teachers"] = ["runs/first", "runs/teacher"]
     (tmp_path / "runs/last/run.json").write_text(json.dumps(record))
+    del record["arguments"]["data"]  # as runs of before `--labels` have it
+    record["arguments"]["training"].pop("teachers")
+    record["arguments"]["model"]["model_name_or_path"] = None
+    (tmp_path / "runs/first/run.json").write_text(json.dumps(record))
     out = package(tmp_path / "runs/last", tmp_path / "out", PackageArguments(dataset=str(tiny_csv)))
     training = Report.load(out / "report.json").training
     assert list(training.earlier) == ["runs/first", "runs/teacher"] and training.base_model is None

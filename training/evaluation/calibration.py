@@ -1,7 +1,8 @@
 """Calibration, fitted on `validation`: none, one temperature or vector scaling, chosen by cross-fitting.
 
 Vector scaling divides each class's logit by a temperature of its own and shifts it by a bias (Guo et al. 2017, section
-4.2, https://arxiv.org/abs/1706.04599). Both fold into a linear classifier, see `training.network.surgery`.
+4.2, https://arxiv.org/abs/1706.04599). Both fold into a linear classifier, see `training.network.surgery`, as does the
+logit adjustment that may follow, for the sake of rare classes (Menon et al. 2021, https://arxiv.org/abs/2007.07314).
 """
 
 from __future__ import annotations
@@ -92,6 +93,21 @@ def fit_temperature(logits: np.ndarray, references: np.ndarray) -> Scaling:
     return Scaling(np.full(logits.shape[1], temperature), np.zeros(logits.shape[1]))
 
 
+def adjust(scaling: Scaling, logits: np.ndarray, share: float) -> Scaling:
+    """Favor rare classes: subtract a share of the log of each class's frequency from its calibrated logit.
+
+    The frequency of a class is the mean of its calibrated probability, at least that of one image.
+
+    Args:
+        scaling: calibrates the logits.
+        logits: (n, C), not yet calibrated.
+        share: 0-1; 0 changes nothing, 1 aims at the highest balanced accuracy.
+    """
+    frequency = softmax(scaling(logits), axis=1).mean(axis=0)
+    shift = -share * np.log(np.maximum(frequency, 1 / len(logits)))
+    return Scaling(scaling.temperature, scaling.bias + shift)
+
+
 def no_scaling(logits: np.ndarray, references: np.ndarray) -> Scaling:
     """Return the scaling that leaves logits as they are."""
     return Scaling(np.ones(logits.shape[1]), np.zeros(logits.shape[1]))
@@ -109,6 +125,7 @@ def calibrate(
     *,
     split: str,
     head: str,
+    logit_adjustment: float = 0.0,
 ) -> tuple[Scaling, Calibration]:
     """Choose a method of calibration by cross-fitting, and fit it on all images.
 
@@ -122,9 +139,10 @@ def calibrate(
         votes: (n, C) counts of FER+ votes, where the references are their majority.
         split: recorded in the result.
         head: recorded in the result.
+        logit_adjustment: share for `adjust`, which follows the chosen method.
 
     Returns:
-        The scaling, fitted on all images, and the metrics of every method.
+        The scaling, fitted on all images and adjusted, and the metrics of every method.
 
     Raises:
         MetricError: as `training.evaluation.metrics.compute`.
@@ -136,14 +154,15 @@ def calibrate(
         return values | ({} if votes is None else {"vote_cross_entropy": vote_cross_entropy(p, votes).mean()})
 
     def averaged(fit: Fit) -> dict[str, float]:
-        runs = [measured(scaled) for scaled in cross_fitted(fit, logits, references)]
-        return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+        return mean_of([measured(scaled) for scaled in cross_fitted(fit, logits, references)])
 
     logits = np.asarray(logits, np.float64)
     values: dict[CalibrationMethod, dict[str, float]] = {"none": measured(logits)}  # refuses what cannot be fitted
     values |= {"temperature": averaged(fit_temperature), "vector": averaged(fit_scaling)}
     method = min(values, key=lambda name: values[name]["nll"])  # the first of equals
-    scaling = FITS[method](logits, references)
+    calibrated = FITS[method](logits, references)
+    scaling = adjust(calibrated, logits, logit_adjustment)
+    adjusted = averaged(adjusted_fit(method, logit_adjustment)) if logit_adjustment else None
     return scaling, Calibration(
         split=split,
         head=head,
@@ -154,17 +173,36 @@ def calibrate(
         before=CalibrationMetrics(**values["none"]),
         one_temperature=CalibrationMetrics(**values["temperature"]),
         after=CalibrationMetrics(**values["vector"]),
+        logit_adjustment=logit_adjustment,
+        shift=dict(zip(labels, (scaling.bias - calibrated.bias).tolist(), strict=True)) if adjusted else {},
+        adjusted=CalibrationMetrics(**adjusted) if adjusted else None,
     )
 
 
+def adjusted_fit(method: CalibrationMethod, share: float) -> Fit:
+    """Return what fits a method of calibration and adjusts it, both on the same images."""
+    return lambda logits, references: adjust(FITS[method](logits, references), logits, share)
+
+
+def mean_of(runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Average metrics by name."""
+    return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+
+
 def cross_fitted(fit: Fit, logits: np.ndarray, references: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield calibrated (n, C) logits, once for each random halving: each half scaled as fitted on the other."""
-    rng = np.random.default_rng(0)
+    """Yield calibrated logits, once for each random halving: each half scaled as fitted on the other.
+
+    Args:
+        fit: what fits a scaling.
+        logits: (n, C), or (views, n, C), of which the first is fitted and all are scaled.
+        references: (n,) integers.
+    """
+    rng, first = np.random.default_rng(0), logits.reshape(-1, *logits.shape[-2:])[0]
     for _ in range(CROSS_FIT_REPEATS):
         order = rng.permutation(len(references))
         scaled = logits.copy()
         for fitted, scored in ((order[::2], order[1::2]), (order[1::2], order[::2])):
-            scaled[scored] = fit(logits[fitted], references[fitted])(scaled[scored])
+            scaled[..., scored, :] = fit(first[fitted], references[fitted])(logits[..., scored, :])
         yield scaled
 
 
@@ -172,4 +210,11 @@ def format_calibration(calibration: Calibration) -> str:
     """Say for a terminal which method was chosen, and why."""
     rows = ", ".join(f"{METHODS[name]} {metrics.nll:.4f}" for name, metrics in calibration.by_method.items())
     chosen = METHODS[calibration.method]
-    return f"calibration on {calibration.split}: {chosen}, of the lowest cross-fitted negative log-likelihood ({rows})"
+    text = f"calibration on {calibration.split}: {chosen}, of the lowest cross-fitted negative log-likelihood ({rows})"
+    if calibration.adjusted is None:
+        return text
+    before, after = calibration.chosen, calibration.adjusted
+    return (
+        f"{text}\nlogit adjustment {calibration.logit_adjustment:g}, cross-fitted: accuracy {before.accuracy:.4f} -> "
+        f"{after.accuracy:.4f}, balanced accuracy {before.balanced_accuracy:.4f} -> {after.balanced_accuracy:.4f}"
+    )

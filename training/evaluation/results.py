@@ -193,7 +193,7 @@ class Calibration:
         split: that it was fitted on.
         head: "fer2013" or "ferplus".
         temperature: above 0, by label; 1 without calibration.
-        bias: by label; 0 but for "vector".
+        bias: by label, including `shift`; without that 0 but for "vector".
         images: how many it was fitted on.
         before: metrics without calibration.
         one_temperature: with one temperature, cross-fitted: images are scored with the scaling of the half that they
@@ -201,6 +201,11 @@ class Calibration:
         after: with vector scaling, cross-fitted.
         method: the one of the lowest `nll` among these three, which the model has. Reports without it are from when
             there was only "vector".
+        logit_adjustment: share of the log of each class's frequency that was subtracted from its calibrated logit
+            (Menon et al. 2021); 0 for none.
+        shift: by label, what that adds to the logit; empty for none. The calibrated logit is the model's less this.
+        adjusted: metrics of what is published, calibrated by `method` and then adjusted, cross-fitted; None without
+            adjustment.
     """
 
     split: str
@@ -212,6 +217,9 @@ class Calibration:
     one_temperature: CalibrationMetrics
     after: CalibrationMetrics
     method: CalibrationMethod = "vector"
+    logit_adjustment: Share = 0.0
+    shift: dict[str, float] = field(default_factory=dict)
+    adjusted: CalibrationMetrics | None = None
 
     @property
     def by_method(self) -> dict[CalibrationMethod, CalibrationMetrics]:
@@ -220,8 +228,13 @@ class Calibration:
 
     @property
     def chosen(self) -> CalibrationMetrics:
-        """The metrics of `method`."""
+        """The metrics of `method`, before the adjustment."""
         return self.by_method[self.method]
+
+    @property
+    def published(self) -> CalibrationMetrics:
+        """The metrics of the model as it is published."""
+        return self.adjusted or self.chosen
 
 
 @dataclass(frozen=True, config=CONFIG)

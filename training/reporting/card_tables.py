@@ -80,6 +80,8 @@ def class_rows(result: Result) -> list[dict[str, str]]:
 def calibration_rows(calibration: Calibration) -> list[list[str]]:
     """Return the rows of the table of calibration, as text."""
     rows = {title: getattr(calibration, name) for name, title in CALIBRATION.items()}
+    if calibration.adjusted:
+        rows[f"published: with logit adjustment {calibration.logit_adjustment:g}"] = calibration.adjusted
     return [
         [title, *(f"{value:.3f}" for name in CALIBRATION_METRICS if (value := getattr(row, name)) is not None)]
         for title, row in rows.items()

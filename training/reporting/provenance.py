@@ -38,7 +38,8 @@ def read_run(folder: Path) -> RunRecord:
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         recipe = recipe_of(run["arguments"])
-        classes = {key: value for key in ("labels", "label_map") if (value := run["arguments"]["data"].get(key))}
+        data = run["arguments"].get("data", {})  # records of before there were such flags have none
+        classes = {key: value for key in ("labels", "label_map") if (value := data.get(key))}
         found = {key: run[key] for key in RUN_KEYS}
         found |= {"cpu_seconds": cpu_seconds_of(run), "recipe": recipe, "classes": classes}
         record = RunRecord(**publishable(found))

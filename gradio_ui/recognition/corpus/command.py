@@ -102,6 +102,7 @@ def make_job(options: argparse.Namespace) -> tuple[Job, dict[str, object]]:
         detector=detector,
         labels=recognizer.labels,
         whole_image=options.whole_image,
+        flip=options.flip,
         batch_size=options.batch_size,
         time_limit=options.time_limit,
         memory=options.memory,
@@ -112,6 +113,7 @@ def make_job(options: argparse.Namespace) -> tuple[Job, dict[str, object]]:
         "labels": list(recognizer.labels),
         "detector": recognizer.detector.name,
         "whole_image": options.whole_image,
+        "flip": options.flip,
         "part_size": options.part_size,
     }
 
@@ -162,6 +164,9 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--detector", help="auto, yunet, whole or a YuNet .onnx file [FER_DETECTOR; default: auto]")
     parser.add_argument("--whole-image", action="store_true", help="every image is one face, cropped already")
+    parser.add_argument(
+        "--no-flip", dest="flip", action="store_false", help="score each face alone, not with its mirror image"
+    )
     parser.add_argument("--part-size", type=int, default=1000, help="pictures of a part; a tar shard is one part")
     parser.add_argument("--batch-size", type=int, default=16, help="pictures that are scored together")
     parser.add_argument("--time-limit", type=float, default=60, metavar="SECONDS", help="that a picture may take")

@@ -43,6 +43,7 @@ class Job:
         detector: what `load_detector` takes.
         labels: of the model.
         whole_image: every picture is one face, cropped already.
+        flip: each face is scored with its mirror image.
         batch_size: pictures that are scored together.
         time_limit: seconds that a picture may take.
         memory: MiB that a worker may take beyond what it holds once the model is loaded; 0 for no limit.
@@ -53,6 +54,7 @@ class Job:
     detector: str | None
     labels: tuple[str, ...]
     whole_image: bool
+    flip: bool
     batch_size: int
     time_limit: float
     memory: int
@@ -233,7 +235,7 @@ def _serve(connection: Connection, job: Job) -> None:
         while True:
             pictures = connection.recv()
             try:
-                answer: object = _rows(pictures, recognizer, job.whole_image)
+                answer: object = _rows(pictures, recognizer, job)
             except MemoryError:
                 answer = f"it needs more memory than a worker may take ({job.memory} MiB, --memory)"
             except Exception as error:  # whatever a picture sets off in a library is the error of its row
@@ -241,9 +243,10 @@ def _serve(connection: Connection, job: Job) -> None:
             connection.send(answer)
 
 
-def _rows(pictures: Sequence[Picture], recognizer: EmotionRecognizer, whole_image: bool) -> list[list[Row]]:
+def _rows(pictures: Sequence[Picture], recognizer: EmotionRecognizer, job: Job) -> list[list[Row]]:
     read = [_read(picture) for picture in pictures]
-    found = iter(recognizer.batch([one for one in read if not isinstance(one, str)], whole_image=whole_image))
+    readable = [one for one in read if not isinstance(one, str)]
+    found = iter(recognizer.batch(readable, whole_image=job.whole_image, flip=job.flip))
     results = [one if isinstance(one, str) else next(found) for one in read]
     return [
         picture_rows(picture.name, result) if isinstance(result, Recognition) else [_error_row(picture, str(result))]

@@ -5,7 +5,7 @@ import { ImageProcessor } from "./image_processor.js";
 
 /** @typedef {import("./types.js").Pixels} Pixels */
 
-const BATCH_SIZE = 64; // faces per pass, so that a crowd does not exhaust the memory
+const BATCH_SIZE = 64; // images per pass, so that a crowd does not exhaust the memory
 const DEFAULT_MARGIN = 0; // for checkpoints whose config has no crop_margin
 
 // Names that expression checkpoints use. They tell an expression classifier from any other; nothing maps by them.
@@ -53,21 +53,49 @@ export class Classifier {
   /**
    * Classify all crops, up to `BATCH_SIZE` in one pass.
    * @param {Pixels[]} crops of any sizes
+   * @param {{flip?: boolean}} [options] flip: average the probabilities of each crop and of its mirror image
    * @returns {Promise<number[][]>} for each crop its probabilities, in the order of the labels
    */
-  async classify(crops) {
+  async classify(crops, { flip = false } = {}) {
     const rows = [];
-    for (let start = 0; start < crops.length; start += BATCH_SIZE) {
-      const batch = crops.slice(start, start + BATCH_SIZE);
+    const step = flip ? BATCH_SIZE / 2 : BATCH_SIZE;
+    for (let start = 0; start < crops.length; start += step) {
+      const batch = crops.slice(start, start + step);
+      const input = this.processor.apply(batch);
       const runtime = /** @type {import("./runtime.js").Runtime} */ (this.#runtime);
       const session = /** @type {import("./runtime.js").Session} */ (this.#session);
-      const { logits } = await runtime.run(session, { pixel_values: this.processor.apply(batch) });
+      const { logits } = await runtime.run(session, { pixel_values: flip ? withMirrored(input) : input });
       if (!logits) throw new DeviceError("model", "The model has no output called logits. Export it again.");
-      const labels = logits.length / batch.length;
-      for (let i = 0; i < batch.length; i++) rows.push(softmax(logits.subarray(labels * i, labels * (i + 1))));
+      const views = flip ? 2 * batch.length : batch.length;
+      const labels = logits.length / views;
+      const scores = Array.from({ length: views }, (_, i) => softmax(logits.subarray(labels * i, labels * (i + 1))));
+      rows.push(...scores.slice(0, batch.length).map((row, i) => (flip ? mean(row, scores[batch.length + i]) : row)));
     }
     return rows;
   }
+}
+
+/**
+ * Add the mirror images to a batch.
+ * @param {{data: Float32Array, dims: number[]}} input (n, 3, height, width)
+ * @returns {{data: Float32Array, dims: number[]}} (2 n, 3, height, width)
+ */
+function withMirrored({ data, dims: [n, ...dims] }) {
+  const width = dims[2];
+  const both = new Float32Array(2 * data.length);
+  both.set(data);
+  for (let row = 0; row < data.length; row += width) {
+    for (let x = 0; x < width; x++) both[data.length + row + x] = data[row + width - 1 - x];
+  }
+  return { data: both, dims: [2 * n, ...dims] };
+}
+
+/**
+ * @param {number[]} one
+ * @param {number[]} other
+ */
+function mean(one, other) {
+  return one.map((value, i) => (value + other[i]) / 2);
 }
 
 /** @param {Float32Array} logits */

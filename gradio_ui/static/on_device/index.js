@@ -93,13 +93,14 @@ export class EmotionRecognizer {
   /**
    * Recognize all faces of an image.
    * @param {ImageSource} image an ImageBitmap or VideoFrame is handed over, and closed afterwards
-   * @param {{wholeImage?: boolean}} [options] wholeImage: take the image as one face instead of looking for faces
+   * @param {{wholeImage?: boolean, flip?: boolean}} [options] wholeImage: take the image as one face instead of looking for
+   *   faces; flip: average the probabilities of each face and of its mirror image
    * @returns {Promise<Recognition>}
    * @throws {DeviceError} the image cannot be read, or the networks cannot be run
    */
-  async recognize(image, { wholeImage = false } = {}) {
+  async recognize(image, { wholeImage = false, flip = true } = {}) {
     const [sent, handed] = await transferable(image);
-    return this.#call("recognize", [sent, { wholeImage }], handed);
+    return this.#call("recognize", [sent, { wholeImage, flip }], handed);
   }
 
   /**

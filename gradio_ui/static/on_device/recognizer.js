@@ -82,16 +82,16 @@ export class Recognizer {
   /**
    * Recognize all faces of an image.
    * @param {Pixels} image
-   * @param {{wholeImage?: boolean}} options
+   * @param {{wholeImage?: boolean, flip?: boolean}} options
    * @returns {Promise<Omit<import("./types.js").Recognition, "milliseconds">>}
    */
-  async recognize(image, { wholeImage = false }) {
+  async recognize(image, { wholeImage = false, flip = true }) {
     const { width, height } = image;
     return this.#survive(async () => {
       /** @type {Face[]} */
       const faces = wholeImage ? [{ box: [0, 0, width, height], confidence: 1, landmarks: null }] : await this.detector.detect(image);
       const crops = wholeImage ? [image] : this.#crops(image, faces);
-      const scores = await this.classifier.classify(crops);
+      const scores = await this.classifier.classify(crops, { flip });
       return { width, height, faces: faces.map((face, i) => ({ ...face, ...this.#named(scores[i]) })) };
     });
   }

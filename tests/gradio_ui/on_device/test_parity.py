@@ -106,6 +106,22 @@ def test_takes_a_whole_image(device: DevicePage, python_engine: EmotionRecognize
         assert compare(python_engine(image, whole_image=True), found).probability <= 1e-3
 
 
+def test_flips_as_python(device: DevicePage, python_engine: EmotionRecognizer) -> None:
+    """By default the mirror image counts as well; the crop is one for which that makes a difference."""
+
+    def scores(crop: np.ndarray, flip: bool) -> np.ndarray:
+        return python_engine(crop, whole_image=True, flip=flip).probabilities[0]
+
+    crops = [np.ascontiguousarray(PHOTO[y : y + 48, x : x + 48]) for y in (40, 100, 200) for x in (100, 190, 300)]
+    crop = max(crops, key=lambda crop: np.abs(scores(crop, True) - scores(crop, False)).max())
+    assert np.abs(scores(crop, True) - scores(crop, False)).max() > 0.02
+    for options, flip in (({}, True), ({"flip": True}, True), ({"flip": False}, False)):
+        found = device.recognize(crop, wholeImage=True, **options)["faces"][0]["probabilities"]
+        assert list(found.values()) == pytest.approx(scores(crop, flip), abs=2e-3)
+    mirrored = device.recognize(np.ascontiguousarray(crop[:, ::-1]), wholeImage=True)["faces"][0]["probabilities"]
+    assert mirrored == pytest.approx(device.recognize(crop, wholeImage=True)["faces"][0]["probabilities"], abs=1e-5)
+
+
 def test_lays_transparency_on_white(device: DevicePage, python_engine: EmotionRecognizer) -> None:
     image = np.dstack([astronaut(), np.full((512, 512), 120, np.uint8)])
     difference = compare(python_engine(image), device.recognize(image))

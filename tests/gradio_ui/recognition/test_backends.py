@@ -33,6 +33,18 @@ def crops(portrait: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(portrait[60 : 60 + h, 170 : 170 + h + 9]) for h in range(20, 170)]
 
 
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_flip_averages_probabilities(exported: Path, crops: list[np.ndarray], backend: str) -> None:
+    classifier = Classifier.from_pretrained(exported, backend=backend)
+    square = [crop[:48, :48] for crop in crops[-40:]]  # not resized, so that the mirror image is exact
+    mirrored = [np.ascontiguousarray(crop[:, ::-1]) for crop in square]
+    alone, other, both = classifier(square), classifier(mirrored), classifier(square, flip=True)
+    assert both.dtype == np.float32 and np.abs(alone - other).max() > 0.01
+    np.testing.assert_allclose(both, (alone + other) / 2, atol=1e-6)  # of probabilities, not of logits
+    np.testing.assert_allclose(both, classifier(mirrored, flip=True), atol=1e-6)
+    assert classifier([], flip=True).shape == (0, 7)
+
+
 def corrupt(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:2000])
 

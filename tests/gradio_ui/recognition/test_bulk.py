@@ -34,6 +34,14 @@ def images(portrait: np.ndarray) -> list[bytes]:
     return made
 
 
+def test_flip_can_be_turned_off(recognizer: EmotionRecognizer, images: list[bytes]) -> None:
+    for options in ({}, {"flip": False}):
+        (found,) = recognize_many(images[:1], recognizer, **options)
+        (single,) = recognizer.batch(images[:1], **options)
+        assert isinstance(found, Recognition) and isinstance(single, Recognition)
+        np.testing.assert_allclose(found.probabilities, single.probabilities, atol=1e-6)
+
+
 @pytest.mark.parametrize(("batch_size", "ahead", "workers"), [(1, 1, 1), (5, 6, 2), (16, 64, None)])
 def test_each_image_has_its_result_in_order(
     recognizer: EmotionRecognizer, images: list[bytes], batch_size: int, ahead: int, workers: int | None

@@ -148,6 +148,16 @@ def crop_of(frame: np.ndarray, faces: Faces) -> np.ndarray:
     return crop_face(frame, faces.xyxy[0], faces.landmarks[0], 0.05)
 
 
+def test_frames_are_scored_without_flips(model_folder: Path, portrait: np.ndarray) -> None:
+    """Whatever finds the faces: live video has time for one forward pass."""
+    for detector in ("yunet", "whole"):
+        recognizer = EmotionRecognizer.from_pretrained(model_folder, detector=detector)
+        (crop,) = recognizer.crops(portrait)
+        found = follow(recognizer)(portrait, 0.0).probabilities
+        np.testing.assert_allclose(found, recognizer.classifier([crop]), atol=1e-5)
+        assert np.abs(found - recognizer(portrait).probabilities).max() > 1e-3
+
+
 def test_other_detectors_search_every_frame(model_folder: Path, portrait: np.ndarray) -> None:
     calls = []
 

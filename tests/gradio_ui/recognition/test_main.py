@@ -134,6 +134,23 @@ def test_other_settings_start_afresh(folder: Path, run: Any, tmp_path: Path, mon
     assert pd.read_csv(out)["label"].notna().all()
 
 
+def test_faces_are_scored_with_their_mirror_images(folder: Path, run: Any, model_folder: Path, tmp_path: Path) -> None:
+    recognizer = EmotionRecognizer.from_pretrained(model_folder, detector="yunet")
+    for options, flip in (([], True), (["--no-flip"], False)):
+        assert run(folder / "a.jpg", *options, "--out", tmp_path / "out.csv") == 0
+        expected = recognizer(folder / "a.jpg", flip=flip).probabilities[0]
+        assert pd.read_csv(tmp_path / "out.csv").loc[0, list(LABELS)].to_numpy(float) == pytest.approx(
+            expected, abs=1e-4
+        )
+        scores = tmp_path / f"scores{flip}"
+        assert run("corpus", folder / "deep", "--out", scores, "--workers", 1, *options) == 0
+        expected = recognizer(folder / "deep/c.webp", flip=flip).probabilities[0]
+        (part,) = scores.glob("*.parquet")
+        assert pd.read_parquet(part).loc[0, list(LABELS)].to_numpy(float) == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(SystemExit, match="other options"):
+        run("corpus", folder / "deep", "--out", scores, "--workers", 1)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

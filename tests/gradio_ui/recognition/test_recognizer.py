@@ -36,7 +36,7 @@ def test_a_portrait(recognizer: EmotionRecognizer, portrait: np.ndarray, tmp_pat
 def test_each_face_is_cut_with_its_detectors_margin(recognizer: EmotionRecognizer, portrait: np.ndarray) -> None:
     result = recognizer(portrait)
     crop = crop_face(portrait, result.faces.xyxy[0], result.faces.landmarks[0], 0.05)
-    assert np.allclose(result.probabilities, recognizer.classifier([crop]), atol=1e-6)
+    assert np.allclose(result.probabilities, recognizer.classifier([crop], flip=True), atol=1e-6)
 
 
 def test_faces_with_landmarks_are_turned(model_folder: Path, yunet_path: Path, portrait: np.ndarray) -> None:
@@ -46,14 +46,28 @@ def test_faces_with_landmarks_are_turned(model_folder: Path, yunet_path: Path, p
     result = recognizer(portrait)
     assert result.faces.landmarks is not None
     crop = crop_face(portrait, result.faces.xyxy[0], result.faces.landmarks[0], 0.05)
-    assert np.allclose(result.probabilities, recognizer.classifier([crop]), atol=1e-6)
+    assert np.allclose(result.probabilities, recognizer.classifier([crop], flip=True), atol=1e-6)
 
 
 def test_whole_image_is_classified_untouched(recognizer: EmotionRecognizer, portrait: np.ndarray) -> None:
     image = np.ascontiguousarray(portrait[60:160, 170:250])
     result = recognizer(image, whole_image=True)
     assert result.faces.xyxy.tolist() == [[0, 0, 80, 100]]
-    assert np.array_equal(result.probabilities, recognizer.classifier([image]))
+    assert np.array_equal(result.probabilities, recognizer.classifier([image], flip=True))
+
+
+def test_an_image_and_its_mirror_image_agree(recognizer: EmotionRecognizer, portrait: np.ndarray) -> None:
+    """By default, since both views of a face are averaged; without `flip` each view is scored alone."""
+    image = np.ascontiguousarray(portrait[60:180, 166:286])
+
+    def gap(**options: bool) -> float:
+        views = [recognizer(view, whole_image=True, **options).probabilities for view in (image, image[:, ::-1])]
+        return float(np.abs(views[0] - views[1]).max())
+
+    assert gap() < 0.01 < gap(flip=False)  # the two are resized with the rounding of 8 bits
+    (single,), (both,) = (recognizer.batch([image], whole_image=True, **flip) for flip in ({"flip": False}, {}))
+    assert np.array_equal(single.probabilities, recognizer(image, whole_image=True, flip=False).probabilities)
+    assert np.abs(single.probabilities - both.probabilities).max() > 0.01
 
 
 @pytest.mark.parametrize(("zoom", "sharp"), [(6.0, True), (3.0, False)])

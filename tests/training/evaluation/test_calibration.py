@@ -10,7 +10,15 @@ from training.data.labels import EMOTIONS
 from training.errors import MetricError
 from training.evaluation import calibration
 from training.evaluation.bootstrap import ece_biases
-from training.evaluation.calibration import Scaling, calibrate, fit_scaling, fit_temperature, format_calibration
+from training.evaluation.calibration import (
+    Scaling,
+    adjust,
+    calibrate,
+    cross_fitted,
+    fit_scaling,
+    fit_temperature,
+    format_calibration,
+)
 from training.evaluation.metrics import vote_cross_entropy
 from training.reporting.report import Report
 
@@ -155,6 +163,57 @@ def test_method_with_the_lowest_cross_fitted_nll_is_used(sample):
     assert scaling.is_identity and np.array_equal(scaling(calibrated), calibrated)
     text = f"validation: none, of the lowest cross-fitted negative log-likelihood (none {found.before.nll:.4f}, one"
     assert text in format_calibration(found)
+
+
+@pytest.fixture(scope="module")
+def skewed(sample):
+    """The sample with the fourth class eight times as frequent as the others."""
+    logits, y, _ = sample
+    kept = np.flatnonzero((y == 3) | (np.arange(len(y)) % 8 == 0))
+    return logits[kept], y[kept]
+
+
+def test_adjustment_subtracts_a_share_of_the_log_frequency():
+    scaling = Scaling(np.array([2.0, 1.0]), np.array([0.5, 0.0]))
+    logits = np.log([[0.81, 0.3], [0.36, 0.6]] * 10)
+    p = softmax(scaling(logits), axis=1)
+    half, whole = adjust(scaling, logits, 0.5), adjust(scaling, logits, 1)
+    np.testing.assert_allclose(whole.bias, [0.5, 0] - np.log(p.mean(axis=0)))
+    np.testing.assert_allclose(half.bias - scaling.bias, (whole.bias - scaling.bias) / 2)
+    np.testing.assert_array_equal(half.temperature, scaling.temperature)
+    np.testing.assert_allclose(half.undo(half(logits)), logits)
+    never = np.array([[0.0, -500.0]] * 10)
+    assert adjust(Scaling(np.ones(2), np.zeros(2)), never, 1).bias[1] == pytest.approx(np.log(10))
+
+
+def test_adjusted_metrics_are_of_what_is_published(skewed):
+    logits, y = skewed
+    plain, before = calibrate(logits, y, EMOTIONS, **WHERE)
+    scaling, found = calibrate(logits, y, EMOTIONS, **WHERE, logit_adjustment=0.5)
+    assert before.adjusted is None and before.published == before.chosen and not before.shift
+    assert (found.method, found.by_method, found.chosen) == (before.method, before.by_method, before.chosen)
+    shift = np.array(list(found.shift.values()))
+    np.testing.assert_allclose(scaling.bias, plain.bias + shift)
+    assert list(found.bias.values()) == scaling.bias.tolist() and found.logit_adjustment == 0.5
+    assert shift.argmin() == 3
+    runs = cross_fitted(lambda logits, y: adjust(fit_scaling(logits, y), logits, 0.5), logits, y)
+    losses = [-np.log(softmax(run, axis=1)[np.arange(len(y)), y]).mean() for run in runs]
+    assert found.published.nll == found.adjusted.nll == pytest.approx(np.mean(losses))
+    assert found.published.nll > found.chosen.nll and found.published.ece > found.chosen.ece  # the price
+    assert found.published.balanced_accuracy > found.chosen.balanced_accuracy + 0.02
+    text = format_calibration(found).splitlines()[1]
+    assert f"logit adjustment 0.5, cross-fitted: accuracy {found.chosen.accuracy:.4f} -> " in text
+
+
+def test_card_says_what_the_adjustment_changes(root, skewed):
+    report = Report.load(root / "model_card" / "fer2013" / "report.json")
+    _, found = calibrate(*skewed, EMOTIONS, **WHERE, logit_adjustment=0.5)
+    card = render_card(replace(report, calibration=found))
+    assert "In favor of rare classes, 0.5 of the log of each class's frequency" in card
+    before, after = (metrics.balanced_accuracy for metrics in (found.chosen, found.adjusted))
+    assert f"balanced accuracy from {before:.3f} to {after:.3f} (cross-fitted)" in card
+    assert f"| published: with logit adjustment 0.5 | {found.adjusted.accuracy:.3f} |" in card
+    assert "rare classes" not in render_card(replace(report, calibration=calibrate(*skewed, EMOTIONS, **WHERE)[1]))
 
 
 @pytest.mark.parametrize("model", ["fer2013", "ferplus"])
