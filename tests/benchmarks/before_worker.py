@@ -69,7 +69,8 @@ def tasks(recognizer: Any) -> dict[str, Callable[[], float]]:
         f"picture {name}": lambda frame=frame: sum(1 for _ in range(REPEATS) if recognizer(frame, **once))
         for name, frame in sorted(frames.items())
     }
-    found |= {f"file {path.name}": lambda path=path: len([recognizer(path, **once)]) for path in sorted(FOLDER.glob("*.jpg"))}
+    files = sorted(FOLDER.glob("*.jpg"))
+    found |= {f"file {path.name}": lambda path=path: len([recognizer(path, **once)]) for path in files}
     found |= {
         f"{name}, {n} at once": lambda name=name, n=n: watch(name, n) for name in sorted(streams) for n in (1, 2)
     }
