@@ -22,11 +22,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_new_convnext_has_the_sizes_asked_for() -> None:
-    args = ModelArguments(**SMALL, image_size=24, patch_size=4, drop_path_rate=0.25, layer_scale_init_value=0.5)
+    args = ModelArguments(**SMALL, image_size=24, patch_size=6, drop_path_rate=0.25, layer_scale_init_value=0.5)
     model, image_processor = build_model(args, ["happy", "sad", "bored"], 0.4, 0.2)
     config = model.config
     assert type(config).__name__ == "ConvNextConfig"
-    assert (config.num_channels, config.patch_size, config.num_stages, config.image_size) == (1, 4, 2, 24)
+    assert (config.num_channels, config.patch_size, config.num_stages, config.image_size) == (1, 6, 2, 24)
     assert (config.hidden_sizes, config.depths) == ([8, 16], [1, 1])
     assert (config.drop_path_rate, config.layer_scale_init_value) == (0.25, 0.5)
     assert config.id2label == {0: "happy", 1: "sad", 2: "bored"} and config.label2id["bored"] == 2
