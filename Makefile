@@ -49,8 +49,8 @@ test: $(VENV)/.dev $(JS)/node_modules/.package-lock.json
 audit: $(VENV)/.dev
 	$(BIN)/python -m tests.audit
 
-# Plants faults in the code one at a time and prints those that no test notices: a day for all 13,000 of them, minutes
-# for one module, an hour for a random sample. make mutants AREA=gradio_ui/recognition/crop.py, make mutants SAMPLE=400
+# Plants faults in the code one at a time and prints those that no test notices: minutes for one module, hours for all,
+# so a random sample tells about all: make mutants AREA=gradio_ui/recognition/crop.py, or make mutants SAMPLE=400
 $(VENV)/.mutants: tests/requirements-mutants.txt $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r $<
 	@touch $@

@@ -42,6 +42,7 @@ AREAS = (
 )
 ACCEPTED = ROOT / "tests" / "mutants_accepted.toml"
 NOTICED = ("killed", "timeout", "segfault")
+NOT_TRIED = ("not checked", "check was interrupted by user")
 
 
 class Mutant(NamedTuple):
@@ -139,22 +140,26 @@ def draw(mutants: list[Mutant], count: int, seed: int) -> list[Mutant]:
 
 
 def report(mutants: list[Mutant], total: int) -> None:
-    """Print the faults that survived, those with an accepted reason apart, and the share noticed."""
+    """Print the faults that survived, those with an accepted reason apart, and the share noticed of those tried."""
     accepted = tomllib.loads(ACCEPTED.read_text(encoding="utf-8"))
-    counts = Counter(one.state() for one in mutants)
-    reasons = Counter()
-    for one in mutants:
-        if (state := one.state()) not in NOTICED:
+    states = {one: one.state() for one in mutants}
+    tried = {one: state for one, state in states.items() if state not in NOT_TRIED}
+    reasons: Counter[str | None] = Counter()
+    for one, state in tried.items():
+        if state not in NOTICED:
             change = one.change()
             reason = next((why for pattern, why in accepted.items() if fnmatchcase(change, pattern)), None)
             reasons[reason] += 1
             print(f"{state}: {one.name}\n    {change}" + (f"\n    accepted: {reason}" if reason else ""))
-    noticed = sum(counts[state] for state in NOTICED)
-    interval = binomtest(noticed, len(mutants)).proportion_ci(method="wilson")
+    noticed = sum(state in NOTICED for state in tried.values())
+    if not tried:
+        sys.exit("error: no fault was tried")
+    interval = binomtest(noticed, len(tried)).proportion_ci(method="wilson")
     print(
-        f"{noticed} of {len(mutants)} faults noticed, of {total} in all: {noticed / len(mutants):.1%} "
+        f"{noticed} of {len(tried)} faults noticed, of {total} in all: {noticed / len(tried):.1%} "
         f"(95 % interval {interval.low:.1%} to {interval.high:.1%}); "
-        f"{reasons.total() - reasons[None]} accepted with a reason, {reasons[None]} without; {dict(counts)}"
+        f"{reasons.total() - reasons[None]} accepted with a reason, {reasons[None]} without; "
+        f"{len(mutants) - len(tried)} not tried; {dict(Counter(tried.values()))}"
     )
 
 
