@@ -53,6 +53,7 @@ def test_without_network_the_cache_serves(cache: Path, monkeypatch: pytest.Monke
     source = resolve_model("someone/faces", revision)
     assert (source.model_id, source.revision, source.origin) == ("someone/faces", COMMIT, "cache")
     assert (source.folder / "model.safetensors").is_file()
+    assert source.notice == "The Hub cannot be reached. Serving someone/faces@01234567 from the cache."
     assert asked == [("someone/faces", revision)]
 
 
@@ -122,9 +123,7 @@ def test_a_damaged_file_leaves_the_cache(tmp_path: Path) -> None:
 
 
 def test_a_branch_is_recorded_for_later(tmp_path: Path) -> None:
-    folder = tmp_path / "snapshots" / COMMIT
-    for revision in ("main", "feature/x", "main"):
-        _write_ref(folder, revision)
-        assert (tmp_path / "refs" / revision).read_text() == COMMIT
-    _write_ref(folder, COMMIT)
+    for revision, commit in (("main", "f" * 40), ("feature/x", COMMIT), ("main", COMMIT), (COMMIT, COMMIT)):
+        _write_ref(tmp_path / "snapshots" / commit, revision)
+        assert revision == commit or (tmp_path / "refs" / revision).read_text() == commit
     assert sorted(path.name for path in (tmp_path / "refs").iterdir()) == ["feature", "main"]

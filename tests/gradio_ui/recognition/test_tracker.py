@@ -91,8 +91,8 @@ def test_gaps_of_a_low_rate_are_no_reason_to_stay() -> None:
     assert [each.tracker_id.tolist() for each in ids] == [[1], [1], [], [], [2]]
 
 
-@pytest.mark.parametrize("rate", [10, 25])
-def test_two_faces_crossing_keep_their_ids(rate: int) -> None:
+@pytest.mark.parametrize(("rate", "start"), [(10, 0), (25, 0), (25, 60)])
+def test_two_faces_crossing_keep_their_ids(rate: int, start: float) -> None:
     """They pass each other; while the front one covers the other, the detector sees only one."""
     tracker = FaceTracker()
     noise = np.random.default_rng(1)
@@ -101,7 +101,7 @@ def test_two_faces_crossing_keep_their_ids(rate: int) -> None:
         centres = [(right, 200), (left, 215)]
         hidden = abs(right - left) < 30
         faces = faces_at(*[np.add(c, noise.normal(0, 1, 2)) for c in centres[: 1 if hidden else 2]])
-        ids = tracker.update(faces, step / rate).tracker_id.tolist()
+        ids = tracker.update(faces, start + step / rate).tracker_id.tolist()
         assert ids == [1, 2][: len(ids)], step / rate
 
 
