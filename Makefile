@@ -57,14 +57,14 @@ test-all: $(VENV)/.dev $(JS)/node_modules/.package-lock.json
 audit: $(VENV)/.dev
 	$(BIN)/python -m tests.audit
 
-# Plants faults in the code one at a time and prints those that no test notices; hours for all, minutes for one module:
-# make mutants AREA=gradio_ui/recognition/crop.py
+# Plants faults in the code one at a time and prints those that no test notices: minutes for one module, hours for all,
+# so a random sample tells about all: make mutants AREA=gradio_ui/recognition/crop.py, or make mutants SAMPLE=400
 $(VENV)/.mutants: tests/requirements-mutants.txt $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r $<
 	@touch $@
 
 mutants: $(VENV)/.mutants
-	$(BIN)/python -m tests.mutants $(AREA)
+	$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(AREA)
 
 quality: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ import pytest
 from tests.test_architecture import imports_of
 
 RUNTIME, RAY, TESTING = "requirements.txt", "requirements-ray.txt", "tests/requirements.txt"
+MUTANTS = "tests/requirements-mutants.txt"
 
 # What is needed although no line imports it.
 INDIRECT = {
@@ -81,7 +82,8 @@ def test_the_program_imports_what_is_named(program: list[Path], root: Path) -> N
 def test_the_tests_import_what_is_named(program: list[Path], root: Path) -> None:
     runtime, named = declared(root / RUNTIME) | declared(root / RAY), declared(root / TESTING)
     found = imported(list((root / "tests").rglob("*.py")), runtime | named)
-    assert not {name: path for name, path in found.items() if name not in runtime | named}, f"missing in {TESTING}"
+    known = runtime | named | declared(root / MUTANTS)
+    assert not {name: path for name, path in found.items() if name not in known}, f"missing in {TESTING}"
     assert not named - found.keys() - INDIRECT.keys(), f"{TESTING} names what nothing imports"
     assert not named & runtime, f"{TESTING} repeats {RUNTIME}"
 

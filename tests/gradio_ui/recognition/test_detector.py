@@ -18,9 +18,9 @@ from gradio_ui.recognition import (
     YuNetDetector,
     load_detector,
 )
-from gradio_ui.recognition.detector import YUNET_REVISION
+from gradio_ui.recognition.detector import YUNET_REVISION, find_yunet
 from gradio_ui.recognition.yunet import Search, _distinct
-from gradio_ui.recognition.yunet_network import YUNET_FILE
+from gradio_ui.recognition.yunet_network import YUNET_FILE, YUNET_REPO
 
 EYES = np.array([[203, 104], [248, 104]])
 
@@ -203,3 +203,32 @@ def test_an_altered_file_is_passed_over(yunet_path: Path, tmp_path: Path) -> Non
     assert find_in(tmp_path / "packages", tmp_path / "home").stdout.strip() == str(cached)
     cached.write_bytes(content)
     assert find_in(tmp_path / "packages", tmp_path / "home").stdout.startswith("DetectorError")
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_the_hubs_file_is_pinned_and_verified(
+    sound: bool, yunet_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(shutil.copy(yunet_path, tmp_path / YUNET_FILE))
+    if not sound:
+        file.write_bytes(b"another file")
+    asked = []
+
+    def download(repo: str, name: str, **options: object) -> str:
+        asked.append((repo, name, options))
+        return str(file)
+
+    monkeypatch.setattr("gradio_ui.recognition.detector._packaged_yunet", lambda: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None if sound else str(file))
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url, timeout: asked.append((url, timeout)))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    if sound:
+        assert find_yunet() == file
+    else:
+        with pytest.raises(
+            DetectorError, match=rf"{YUNET_FILE} from the Hub .* has another checksum than 8f2383e4dd3c"
+        ):
+            find_yunet()
+    (url, timeout), (repo, name, options) = asked
+    assert url.endswith(f"{YUNET_REPO}/resolve/{YUNET_REVISION}/{YUNET_FILE}") and timeout == 5
+    assert (repo, name, options) == (YUNET_REPO, YUNET_FILE, {"revision": YUNET_REVISION, "force_download": not sound})

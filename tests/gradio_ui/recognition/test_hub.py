@@ -1,5 +1,6 @@
 """A folder or a Hub id becomes a complete local folder, pinned to a commit, or one clear sentence."""
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,8 +8,10 @@ import httpx2
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.utils.sha import git_hash
 
 from gradio_ui.recognition import ModelError, resolve_model
+from gradio_ui.recognition.hub import _verify, _write_ref
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -50,6 +53,7 @@ def test_without_network_the_cache_serves(cache: Path, monkeypatch: pytest.Monke
     source = resolve_model("someone/faces", revision)
     assert (source.model_id, source.revision, source.origin) == ("someone/faces", COMMIT, "cache")
     assert (source.folder / "model.safetensors").is_file()
+    assert source.notice == "The Hub cannot be reached. Serving someone/faces@01234567 from the cache."
     assert asked == [("someone/faces", revision)]
 
 
@@ -95,3 +99,31 @@ def test_no_folder_and_no_id(tmp_path: Path, model_folder: Path) -> None:
         resolve_model(model_folder / "config.json")
     with pytest.raises(ModelError, match=r"lacks config.json, preprocessor_config.json, model.safetensors \(pickled"):
         resolve_model(tmp_path)
+
+
+def test_a_damaged_file_leaves_the_cache(tmp_path: Path) -> None:
+    """The name of a file in the cache is its checksum: SHA-256, or git's."""
+    content = b"some weights"
+    names = {"weights": hashlib.sha256(content).hexdigest(), "config": git_hash(content)}
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    for name, checksum in names.items():
+        (tmp_path / "blobs" / checksum).write_bytes(content)
+        (tmp_path / "snapshot" / name).symlink_to(tmp_path / "blobs" / checksum)
+    (tmp_path / "snapshot" / "notes").write_text("of no checksum")
+    _verify(tmp_path / "snapshot", "someone/faces")
+    for name, checksum in names.items():
+        (tmp_path / "blobs" / checksum).write_bytes(b"other weights")
+        with pytest.raises(
+            ModelError, match=rf"^{name} of someone/faces is damaged: expected the checksum {checksum[:9]}"
+        ):
+            _verify(tmp_path / "snapshot", "someone/faces")
+        assert not (tmp_path / "blobs" / checksum).exists() and not (tmp_path / "snapshot" / name).is_symlink()
+    assert (tmp_path / "snapshot" / "notes").exists()
+
+
+def test_a_branch_is_recorded_for_later(tmp_path: Path) -> None:
+    for revision, commit in (("main", "f" * 40), ("feature/x", COMMIT), ("main", COMMIT), (COMMIT, COMMIT)):
+        _write_ref(tmp_path / "snapshots" / commit, revision)
+        assert revision == commit or (tmp_path / "refs" / revision).read_text() == commit
+    assert sorted(path.name for path in (tmp_path / "refs").iterdir()) == ["feature", "main"]

@@ -173,3 +173,48 @@ def test_limits_are_those_of_the_whole_image() -> None:
     data[place : place + 4] = (8000).to_bytes(2, "big") * 2
     with pytest.raises(ImageError, match="limit is 50 megapixels"):
         read_reduced(bytes(data), 1280)
+
+
+def test_16_bit_values_reach_from_black_to_white() -> None:
+    """Also where Pillow holds them in 32 bits."""
+    edges = Image.fromarray(np.array([[0, 255, 256, 65535]], np.int32))
+    assert read_image(edges)[0].tolist() == [[0] * 3, [0] * 3, [1] * 3, [255] * 3]
+    for value in (-1, 65536):
+        with pytest.raises(ImageError, match="the picture has values outside 0-65535"):
+            read_image(Image.fromarray(np.array([[0, value]], np.int32)))
+
+
+def test_gray_and_transparent_arrays() -> None:
+    gray = np.array([[0, 100], [200, 255]], np.uint8)
+    for array in (gray, gray[..., None]):
+        assert np.array_equal(read_image(array), np.stack([gray] * 3, axis=2))
+    rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8)
+    assert read_image(rgba).tolist() == [[[10, 20, 30], [255, 255, 255]]]
+    with pytest.raises(ImageError, match=r"the picture has 60 megapixels \(6000x10000\)"):
+        read_image(np.broadcast_to(np.uint8(0), (10_000, 6000)))
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(ImageError, match=r"^a\.png: the file may not be read\. Check its permissions\.$"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_damaged_file_is_named(face: np.ndarray, tmp_path) -> None:
+    (tmp_path / "cut.png").write_bytes(encode(Image.fromarray(face), "PNG")[:500])
+    with pytest.raises(ImageError, match=r"^cut\.png is damaged or cut off \(.*\)\. Expected "):
+        read_image(tmp_path / "cut.png")
+
+
+def test_a_header_that_cannot_be_read_is_named(face: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no header")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(ImageError, match=r"^the picture is damaged or cut off \(no header\)\. Expected "):
+        read_image(encode(Image.fromarray(face), "PNG"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -13,9 +14,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from gradio_ui.recognition.__main__ import main
+from gradio_ui.recognition.__main__ import main, parse_options, write_table
 from gradio_ui.recognition.bulk import recognize_many
+from gradio_ui.recognition.corpus.command import DEFAULT_MODEL
 from gradio_ui.recognition.recognizer import EmotionRecognizer
+from gradio_ui.recognition.tables import face_columns
 from tests.support.clips import make_clip
 from tests.support.model_fixtures import LABELS
 
@@ -225,3 +228,48 @@ def test_an_unknown_detector_is_one_line(choice: str, model_folder: Path, tmp_pa
     monkeypatch.setenv("FER_DETECTOR", choice)
     with pytest.raises(SystemExit, match=line):
         main(arguments)
+
+
+def test_options_and_their_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FER_MODEL", raising=False)
+    out = tmp_path / "o.json"
+    plain = {"paths": [Path("a.jpg"), Path("b")], "out": out, "crops": None, "model": DEFAULT_MODEL, "detector": None}
+    plain |= {"per_second": 10, "smoothing": 0.5, "whole_image": False, "batch_size": 16, "ahead": 64}
+    assert vars(parse_options(["a.jpg", "b", "--out", str(out)])) == plain
+    monkeypatch.setenv("FER_MODEL", "owner/one,owner/two")
+    assert parse_options(["a.jpg", "--out", str(out)]).model == "owner/one"
+    given = "a.jpg --crops faces --model m --detector whole --per-second 0 --smoothing 0 --whole-picture".split()
+    assert vars(parse_options([*given, "--batch-size", "1", "--ahead", "1"])) == {
+        **{"paths": [Path("a.jpg")], "out": None, "crops": Path("faces"), "model": "m", "detector": "whole"},
+        **{"per_second": 0, "smoothing": 0, "whole_image": True, "batch_size": 1, "ahead": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--smoothing", "-0.1"], "--smoothing: expected 0 or more, got -0.1"),
+        (["--smoothing", "inf"], "--smoothing: expected 0 or more, got inf"),
+        (["--ahead", "0"], "--ahead: expected 1 or more, got 0"),
+        (["--per-second", "nan"], "--per-second: expected 0 or more, got nan"),
+    ],
+)
+def test_values_out_of_range_are_refused(options: list[str], expected: str, tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(["a.jpg", "--out", str(tmp_path / "o.csv"), *options])
+    assert expected in capsys.readouterr().err
+
+
+def test_crops_go_outside_of_what_is_read(tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        parse_options([str(tmp_path), "elsewhere", "--crops", str(tmp_path / "faces")])
+    assert "--crops: expected a folder outside of those to read" in capsys.readouterr().err
+
+
+def test_json_is_a_list_of_records(tmp_path: Path) -> None:
+    write_table([{"path": "a.jpg", "face": 1, "label": "happy"}, {"path": "b.jpg"}], ["happy"], tmp_path / "o.json")
+    text = (tmp_path / "o.json").read_text()
+    first, second = json.loads(text)
+    assert (first["path"], first["face"], first["label"], second["face"]) == ("a.jpg", 1, "happy", None)
+    assert len(text.splitlines()) > 2  # to be read by people, too
+    assert list(first) == ["path", "seconds", *face_columns(["happy"]), "error"]

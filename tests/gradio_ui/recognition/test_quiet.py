@@ -32,7 +32,8 @@ def test_mismatched_keys_print_no_table(model_folder, caplog):
 
 
 @pytest.mark.parametrize("message, shown", [("`X` requires torchvision (not installed)", False), ("another", True)])
-def test_only_advice_on_torchvision_is_hidden(message, shown, caplog):
+def test_only_advice_on_torchvision_is_hidden(message, shown, caplog, monkeypatch):
+    monkeypatch.setattr(fallbacks, "filters", [])
     hide_torchvision_advice()
     hide_torchvision_advice()
     with caplog.at_level(logging.WARNING):

@@ -118,3 +118,11 @@ def test_importing_costs_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert done.stderr == ""
+
+
+def test_a_detector_without_a_margin_is_cut_by_its_box(recognizer: EmotionRecognizer, portrait: np.ndarray) -> None:
+    faces = recognizer(portrait).faces
+    result = recognizer.score(portrait, faces, "other")
+    crop = crop_face(portrait, faces.xyxy[0], faces.landmarks[0], 0.0)
+    assert np.allclose(result.probabilities, recognizer.classifier([crop]), atol=1e-6)
+    assert result.size == (512, 512)

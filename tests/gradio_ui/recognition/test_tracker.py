@@ -105,6 +105,16 @@ def test_two_faces_crossing_keep_their_ids(rate: int) -> None:
         assert ids == [1, 2][: len(ids)], step / rate
 
 
+def test_faces_in_a_row_keep_their_ids_at_speed() -> None:
+    """Each comes to where the other was a frame before; their motion shows which is which, late in a video as well."""
+    tracker = FaceTracker()
+    left = 100.0
+    for step in range(20):
+        left += min(60, 8 * step)
+        faces = faces_at((left, 100), (left + 90, 100))
+        assert tracker.update(faces, 60 + step / 10).tracker_id.tolist() == [1, 2], step
+
+
 def test_a_swaying_head_keeps_its_id_at_a_low_rate() -> None:
     """A slow server, shared by many viewers, answers seldom and at uneven times."""
     tracker = FaceTracker()

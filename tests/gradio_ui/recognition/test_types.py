@@ -62,3 +62,28 @@ def test_a_label_is_unclear_below_the_threshold() -> None:
     assert (face["label"], face["unclear"], face["shown"]) == ("fear", True, "fear or sad")
     (face,) = result.to_dicts(threshold=0.37)
     assert (face["label"], face["unclear"], face["shown"]) == ("fear", False, "fear")
+
+
+def test_scaled_faces_keep_all_but_their_place() -> None:
+    faces = Faces(
+        np.array([[1, 2, 3, 4]], np.float32),
+        np.array([0.5], np.float32),
+        np.arange(10, dtype=np.float32).reshape(1, 5, 2),
+        np.array([7]),
+    )
+    larger = faces.scaled(2.5)
+    assert (
+        larger.xyxy.tolist() == [[2.5, 5, 7.5, 10]] and larger.landmarks.tolist() == (faces.landmarks * 2.5).tolist()
+    )
+    assert larger.xyxy.dtype == larger.landmarks.dtype == np.float32
+    assert larger.confidence is faces.confidence and larger.tracker_id is faces.tracker_id
+    assert faces.scaled(1) is faces
+    assert Faces(faces.xyxy, faces.confidence).scaled(2).landmarks is None
+    assert len(Faces.empty()) == 0 and Faces.empty().xyxy.dtype == np.float32
+
+
+def test_the_top_label_of_each_face() -> None:
+    faces = Faces(np.zeros((2, 4), np.float32), np.ones(2, np.float32))
+    result = Recognition(faces, np.array([[0.25, 0.75], [0.5, 0.5]], np.float32), ("happy", "sad"), (9, 9))
+    assert result.top() == [("sad", 0.75), ("happy", 0.5)] and len(result) == 2
+    assert Recognition(Faces.empty(), np.zeros((0, 2), np.float32), ("happy", "sad"), (9, 9)).top() == []

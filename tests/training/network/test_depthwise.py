@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import ConvNextConfig, ConvNextForImageClassification
 
-from training.network.depthwise import DepthwiseConv2d, speed_up_depthwise
+from training.network.depthwise import DepthwiseConv2d, replaceable, speed_up_depthwise
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
@@ -30,3 +30,25 @@ def test_same_output_and_gradients(bfloat16: bool) -> None:
         scale = a.grad.abs().max()
         error = (a.grad - b.grad).abs().max() / scale
         assert error < (0.05 if bfloat16 else 1e-4), f"{name}: {error}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"groups": 2},
+        {"out_channels": 8},
+        {"stride": 2},
+        {"dilation": 2},
+        {"bias": False},
+        {"kernel_size": (3, 5), "padding": (1, 1)},
+        {"kernel_size": 4, "padding": 2},
+        {"padding": 0},
+        {"padding_mode": "reflect"},
+        {"in_channels": 1, "out_channels": 1, "groups": 1},
+    ],
+)
+def test_other_convolutions_stay(change: dict) -> None:
+    fits = {"in_channels": 4, "out_channels": 4, "kernel_size": 3, "padding": 1, "groups": 4}
+    assert replaceable(torch.nn.Conv2d(**fits))
+    assert not replaceable(torch.nn.Conv2d(**fits | change))
+    assert not replaceable(torch.nn.Conv1d(4, 4, 3, padding=1, groups=4))
