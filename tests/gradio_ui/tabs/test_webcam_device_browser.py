@@ -91,6 +91,7 @@ def test_out_of_reach_the_server_takes_over(page: Any, device_app: str, blocked:
     assert page.locator("#webcam").get_by_label("On the server").is_checked()
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_not_run(page: Any, device_app: str, root: Path) -> None:
     body = bytearray((root / "model_card/fer2013/onnx/model_quantized.onnx").read_bytes())
     body[len(body) // 2] ^= 1
