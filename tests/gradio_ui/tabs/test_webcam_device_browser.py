@@ -62,7 +62,7 @@ def test_no_image_leaves_this_device(page: Any, device_app: str) -> None:
 def test_the_server_is_the_other_choice(page: Any, device_app: str) -> None:
     open_webcam(page, device_app)
     page.locator("#webcam").get_by_label("On the server").check()
-    assert badge(page).startswith("On the server: frames are sent there")
+    page.locator("#webcam .fer-badge").filter(has_text="On the server: frames are sent there").wait_for()
     with page.expect_request("**/component_server/**"):
         start(page)
     asked: list[str] = []
