@@ -73,6 +73,7 @@ def test_axe_finds_nothing_on_any_tab(themed: Any, url: str, portrait_file: Path
     assert not found, found
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_on_the_static_page(themed: Any, site: str, portrait_file: Path) -> None:  # noqa: F811
     themed.goto(f"{site}#image")
     themed.locator("[type=file]").set_input_files(portrait_file)

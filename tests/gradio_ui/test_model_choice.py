@@ -106,6 +106,7 @@ def test_choice_waits_visibly_for_its_session_only(offer: Offer, page: Any, port
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_running_camera_goes_on_with_the_new_model(offer: Offer, page: Any) -> None:
     page.on("dialog", lambda dialog: dialog.accept())  # yes, the live session may start again
     offer.go.set()

@@ -83,6 +83,7 @@ def test_a_phone_shows_image_and_bars_first(page: Any, two_models: str, portrait
     assert bottom(page, "#webcam .fer-bars") <= 844
 
 
+@pytest.mark.slow
 def test_a_desk_shows_image_and_bars_at_once(page: Any, url: str, portrait_file: Path) -> None:
     page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(url)
@@ -93,6 +94,7 @@ def test_a_desk_shows_image_and_bars_at_once(page: Any, url: str, portrait_file:
     page.get_by_text("No picture yet").wait_for()
 
 
+@pytest.mark.slow
 def test_two_models_stand_side_by_side(page: Any, two_models: str, portrait_file: Path) -> None:
     page.goto(two_models)
     upload(page, portrait_file)
@@ -115,6 +117,7 @@ def test_a_refused_camera_is_told(browser: Any, url: str) -> None:
     context.close()
 
 
+@pytest.mark.slow
 def test_changed_settings_ask_for_another_run(page: Any, two_models: str, portrait_file: Path) -> None:
     page.goto(f"{two_models}#batch")
     page.locator("#batch-files input[type=file]").set_input_files([portrait_file])
@@ -137,6 +140,7 @@ def test_no_click_is_lost_while_scripts_load(page: Any, url: str) -> None:
     page.locator(".fer-cam[data-state=live]").wait_for()
 
 
+@pytest.mark.slow
 def test_a_model_switch_asks_before_it_wipes(page: Any, two_models: str) -> None:
     page.goto(f"{two_models}#webcam")
     page.get_by_role("button", name="Start camera").click()

@@ -134,12 +134,14 @@ PASTE = """async (address) => {
     ],
     ids=["paste", "drop"],
 )
+@pytest.mark.slow
 def test_images_are_pasted_and_dropped(page: Any, site: str, target: str) -> None:
     page.goto(f"{site}#image")
     page.evaluate(PASTE.replace("TARGET", target), f"{site}icon-192.png")
     page.get_by_text("No face found").wait_for()
 
 
+@pytest.mark.slow
 def test_a_picture_is_taken(page: Any, site: str) -> None:
     page.goto(f"{site}#image")
     page.get_by_role("button", name="Take a picture").click()

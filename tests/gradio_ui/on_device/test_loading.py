@@ -188,6 +188,7 @@ def test_without_int8_or_report_it_is_float32(open_page: OpenPage, folders: tupl
     assert open_page(url=url).load()["precision"] == "float32"
 
 
+@pytest.mark.slow
 def test_another_network_as_the_detector(open_page: OpenPage) -> None:
     reason, message = refused(open_page(), detector="model/onnx/model_quantized.onnx")
     assert reason == "model" and "no YuNet" in message

@@ -211,6 +211,7 @@ def test_follows_a_clip_as_python(device: DevicePage, python_engine: EmotionReco
     assert max(off) <= 1
 
 
+@pytest.mark.slow
 def test_boxes_of_large_frames_are_theirs(device: DevicePage) -> None:
     image = portrait(1280, 720, (300, 0), 700)
     device.page.evaluate("recognizer.reset()")

@@ -102,6 +102,7 @@ def test_faces_are_blurred_in_what_is_saved(page: Any, url: str) -> None:
     assert detail(download(page, "snapshot")) > sharp / 2
 
 
+@pytest.mark.slow
 def test_start_waits_for_the_script(page: Any, url: str) -> None:
     """On a slow network the button is there long before what it starts; no click may be lost."""
     held: list[Any] = []
@@ -178,6 +179,7 @@ def test_a_click_chooses_the_face_of_the_bars(page: Any, url: str) -> None:
     assert 0 < summary["unclear"] < 1
 
 
+@pytest.mark.slow
 def test_an_old_result_fades_under_a_banner(page: Any, url: str) -> None:
     start_webcam(page, url)
     banner, faded = page.locator("#webcam .fer-banner"), page.locator("#webcam canvas.fer-old")
@@ -190,6 +192,7 @@ def test_an_old_result_fades_under_a_banner(page: Any, url: str) -> None:
     assert faded.count() == 0, "what is frozen with the video does not age"
 
 
+@pytest.mark.slow
 def test_smoothing_goes_with_every_frame(page: Any, url: str) -> None:
     sent: list[float] = []
     page.on(
@@ -318,6 +321,7 @@ def test_eight_viewers_are_served_in_turn(url: str) -> None:
     assert max(longest) < 10 * median(map(median, delays)) + min(longest) + 0.5, "somebody was left waiting"
 
 
+@pytest.mark.slow
 def test_leaving_the_tab_releases_the_camera(page: Any, url: str) -> None:
     start_webcam(page, url)
     page.get_by_role("tab", name="About").click()

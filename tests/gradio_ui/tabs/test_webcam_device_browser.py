@@ -62,7 +62,7 @@ def test_no_image_leaves_this_device(page: Any, device_app: str) -> None:
 def test_the_server_is_the_other_choice(page: Any, device_app: str) -> None:
     open_webcam(page, device_app)
     page.locator("#webcam").get_by_label("On the server").check()
-    assert badge(page).startswith("On the server: frames are sent there")
+    page.locator("#webcam .fer-badge").filter(has_text="On the server: frames are sent there").wait_for()
     with page.expect_request("**/component_server/**"):
         start(page)
     asked: list[str] = []
@@ -91,6 +91,7 @@ def test_out_of_reach_the_server_takes_over(page: Any, device_app: str, blocked:
     assert page.locator("#webcam").get_by_label("On the server").is_checked()
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_not_run(page: Any, device_app: str, root: Path) -> None:
     body = bytearray((root / "model_card/fer2013/onnx/model_quantized.onnx").read_bytes())
     body[len(body) // 2] ^= 1

@@ -130,6 +130,7 @@ def run(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("run"))
 
 
+@pytest.mark.slow
 def test_per_person_set_end_to_end(run, tiny_people, tmp_path, capsys):
     rows = list(csv.reader((tiny_people / "emotions.csv").open()))[1:]
     rows[0][1] = rows[1][1] = ""  # one man and one woman of whom we do not know

@@ -15,6 +15,7 @@ def run(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("run"))
 
 
+@pytest.mark.slow
 def test_galleries_are_three_images_and_no_vectors(run, tiny_csv, tmp_path):
     write_galleries(classify(*load_model(run), load_fer(tiny_csv), split="test"), tmp_path / "galleries")
     files = sorted(path.name for path in (tmp_path / "galleries").iterdir())
