@@ -234,7 +234,7 @@ def test_options_and_their_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("FER_MODEL", raising=False)
     out = tmp_path / "o.json"
     plain = {"paths": [Path("a.jpg"), Path("b")], "out": out, "crops": None, "model": DEFAULT_MODEL, "detector": None}
-    plain |= {"per_second": 10, "smoothing": 0.5, "whole_image": False, "batch_size": 16, "ahead": 64}
+    plain |= {"per_second": 10, "smoothing": 0.5, "whole_image": False, "flip": True, "batch_size": 16, "ahead": 64}
     assert vars(parse_options(["a.jpg", "b", "--out", str(out)])) == plain
     monkeypatch.setenv("FER_MODEL", "owner/one,owner/two")
     assert parse_options(["a.jpg", "--out", str(out)]).model == "owner/one"

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from training.network.onnx_files import quantize
+from training.network.onnx_files import quantize_static
 
 WEIGHT = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32) * np.array([1, 10, 100], np.float32)
 
@@ -36,7 +36,7 @@ def quantized(source: Path, **options: Any) -> tuple[onnx.ModelProto, float]:
     """The int8 file, and its largest error as a share of the output's deviation."""
     batches = [np.random.default_rng(n).normal(size=(8, 3, 2, 2)).astype(np.float32) for n in range(4)]
     path = source.with_name("int8.onnx")
-    quantize(source, path, batches, **options)
+    quantize_static(source, path, batches, **options)
     assert {file.name for file in source.parent.iterdir()} == {"float.onnx", "int8.onnx"}  # nothing else is left
     session = onnxruntime.InferenceSession(path)
     (logits,) = session.run(["logits"], {"pixel_values": batches[0]})

@@ -24,17 +24,24 @@ def test_options_and_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FER_MODEL", raising=False)
     assert vars(parse_options(["in", "--out", "out"])) == {
         **{"source": "in", "out": "out", "engine": "local", "address": None, "workers": None, "gpus": 0},
-        **{"model": DEFAULT_MODEL, "detector": None, "whole_image": False, "part_size": 1000, "batch_size": 16},
+        **{
+            "model": DEFAULT_MODEL,
+            "detector": None,
+            "whole_image": False,
+            "flip": True,
+            "part_size": 1000,
+            "batch_size": 16,
+        },
         **{"time_limit": 60, "memory": 4096},
     }
     monkeypatch.setenv("FER_MODEL", "owner/one,owner/two")
     assert parse_options(["in", "--out", "out"]).model == "owner/one"
     given = "in --out o --engine ray --address a:1 --workers 1 --gpus 0.5 --model m --detector whole --whole-image"
     assert vars(
-        parse_options([*given.split(), *"--part-size 1 --batch-size 1 --time-limit 0.1 --memory 0".split()])
+        parse_options([*given.split(), *"--no-flip --part-size 1 --batch-size 1 --time-limit 0.1 --memory 0".split()])
     ) == {
         **{"source": "in", "out": "o", "engine": "ray", "address": "a:1", "workers": 1, "gpus": 0.5},
-        **{"model": "m", "detector": "whole", "whole_image": True, "part_size": 1, "batch_size": 1},
+        **{"model": "m", "detector": "whole", "whole_image": True, "flip": False, "part_size": 1, "batch_size": 1},
         **{"time_limit": 0.1, "memory": 0},
     }
 
@@ -65,6 +72,7 @@ def test_settings_are_what_the_rows_depend_on(model_folder: Path, tmp_path: Path
         "labels": list(job.labels),
         "detector": "whole",
         "whole_image": True,
+        "flip": True,
         "part_size": 7,
     }
     assert (job.model, job.detector, job.whole_image) == (str(model_folder.resolve()), "whole", True)
