@@ -239,9 +239,9 @@ def test_options_and_their_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FER_MODEL", "owner/one,owner/two")
     assert parse_options(["a.jpg", "--out", str(out)]).model == "owner/one"
     given = "a.jpg --crops faces --model m --detector whole --per-second 0 --smoothing 0 --whole-picture".split()
-    assert vars(parse_options([*given, "--batch-size", "1", "--ahead", "1"])) == {
+    assert vars(parse_options([*given, "--batch-size", "1", "--ahead", "1", "--no-flip"])) == {
         **{"paths": [Path("a.jpg")], "out": None, "crops": Path("faces"), "model": "m", "detector": "whole"},
-        **{"per_second": 0, "smoothing": 0, "whole_image": True, "batch_size": 1, "ahead": 1},
+        **{"per_second": 0, "smoothing": 0, "whole_image": True, "flip": False, "batch_size": 1, "ahead": 1},
     }
 
 
