@@ -86,6 +86,7 @@ print(len(pages), [name for name in ("torch", "transformers", "datasets") if nam
 """
 
 
+@pytest.mark.slow
 def test_serving_never_loads_torch(root: Path) -> None:
     """The page, a result, a saliency map and a live frame; PyTorch takes seconds and half a gigabyte."""
     with socket.socket() as free:

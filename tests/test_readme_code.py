@@ -114,6 +114,7 @@ HUB = "https://huggingface.co/"
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_live_results_on_any_page(blocks: list, root: Path, tmp_path: Path, page: Any) -> None:
     """With the files of the Hub and of the CDN from this machine."""
     (tmp_path / "page.html").write_text("<!doctype html>" + block(blocks, "html", "EmotionRecognizer"))

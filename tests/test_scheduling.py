@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 MODULE = """
 import os
 import pytest
@@ -18,6 +20,7 @@ def test_it(number):
 """
 
 
+@pytest.mark.slow
 def test_a_group_stays_in_one_process(root: Path, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["tests.support.scheduling"]')
     for name in ("test_a_browser", "test_b_browser", "test_c"):

@@ -71,6 +71,7 @@ def chosen(page: Any) -> str:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_choice_waits_visibly_for_its_session_only(offer: Offer, page: Any, portrait_file: Path) -> None:
     other = page.context.browser.new_page()
     for one in (page, other):

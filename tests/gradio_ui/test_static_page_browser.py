@@ -61,6 +61,7 @@ def saved(page: Any, what: str) -> str:
     return Path(download.value.path()).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_it_works_again_without_a_network(page: Any, site: str, images: list[Path]) -> None:
     """After one start the network is cut; the page opens again, and both tabs give results."""
     page.goto(f"{site}#image")

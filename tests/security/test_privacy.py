@@ -281,6 +281,7 @@ assert not datasets.config.HF_UPDATE_DOWNLOAD_COUNTS and not evaluate.config.HF_
 
 
 @pytest.mark.parametrize("program", [TRAINING, "import tests.benchmarks.record"])
+@pytest.mark.slow
 def test_training_and_benchmarks_switch_it_off(program: str, root: Path) -> None:
     """A command's libraries are imported before it runs and have read the variables by then."""
     program += "\nimport os, sys; print(*(os.environ.get(name) for name in sys.argv[1:]))"

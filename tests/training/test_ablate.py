@@ -55,6 +55,7 @@ def test_table_of_two_seeds() -> None:
     assert rows[3] == "| other | 0.600 (0.610, 0.590) | +0.110, -0.010 |"
 
 
+@pytest.mark.slow
 def test_broken_run_is_told_and_nothing_is_made_up(tiny_csv: Path, tmp_path: Path) -> None:
     trials = write(tmp_path / "trials.json", {"base": {"hidden_size": 3}})
     with pytest.raises(SystemExit, match=r"error: .*base-1: the run broke off; see .*log\.txt"):

@@ -172,6 +172,7 @@ def test_results_on_other_images_are_not_mixed_in(folder, tiny_csv, csv_rows, tm
     assert (folder / "report.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_robustness_survives_the_next_evaluation(folder, tiny_csv, undrawn, capsys):
     options = [str(folder), "--dataset", str(tiny_csv), "--split"]
     main([*options, "test", "--robustness", "--robustness_images", "3"])

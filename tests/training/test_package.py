@@ -172,6 +172,7 @@ def test_recipe_trains_again(packaged, tmp_path):
     assert "output_dir" not in recipe
 
 
+@pytest.mark.slow
 def test_earlier_runs_are_told_with_their_recipes(run, tiny_csv, tmp_path, undrawn, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("first", "teacher", "last"):

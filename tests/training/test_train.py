@@ -77,6 +77,7 @@ def test_learns_what_can_be_learnt(tiny_csv: Path, tmp_path: Path) -> None:
     assert metrics["eval_accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_views_are_small_early_and_weaker_late(
     tiny_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ def test_views_are_small_early_and_weaker_late(
     assert seen == [(24, 8)] * 2 + [(48, 8)] * 2 + [(48, 2)] * 4
 
 
+@pytest.mark.slow
 def test_seed_decides_the_weights(tiny_csv: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         run_tiny(tiny_csv, tmp_path / name, "--num_train_epochs", 1, "--seed", seed, "--cutmix_alpha", 1)
@@ -297,6 +299,7 @@ def test_resuming_another_length_is_refused(tiny_csv: Path, tmp_path: Path) -> N
         )
 
 
+@pytest.mark.slow
 def test_averaged_run_resumes_averaged_only(tiny_csv: Path, tmp_path: Path) -> None:
     run_tiny(tiny_csv, tmp_path, "--num_train_epochs", 1)
     with pytest.raises(RunError, match="expected a checkpoint of a run with ema_decay"):

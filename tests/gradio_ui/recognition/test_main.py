@@ -137,6 +137,7 @@ def test_other_settings_start_afresh(folder: Path, run: Any, tmp_path: Path, mon
     assert pd.read_csv(out)["label"].notna().all()
 
 
+@pytest.mark.slow
 def test_faces_are_scored_with_their_mirror_images(folder: Path, run: Any, model_folder: Path, tmp_path: Path) -> None:
     recognizer = EmotionRecognizer.from_pretrained(model_folder, detector="yunet")
     for options, flip in (([], True), (["--no-flip"], False)):

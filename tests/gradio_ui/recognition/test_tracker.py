@@ -231,6 +231,7 @@ def test_a_face_is_remembered_for_two_seconds(away: float, kept: bool) -> None:
     assert (face.label == "happy") is kept
 
 
+@pytest.mark.slow
 def test_the_summary_is_bounded_and_its_totals_right() -> None:
     session = ExpressionSession(LABELS, time_constant=0)
     for step in range(3 * MAX_FACES):

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import sys
 from gradio_ui.server.component_stubs import skip_component_stubs
@@ -20,6 +22,7 @@ print(len(parsed))
 """
 
 
+@pytest.mark.slow
 def test_importing_gradio_writes_no_stubs() -> None:
     """To write them, gradio parses the source of each of its 80 components."""
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, check=True)

@@ -64,6 +64,7 @@ def require_stopped(slow: Counting, url: str, film: Path) -> None:
     assert slow.calls < begun + 40, "the work went on"
 
 
+@pytest.mark.slow
 def test_work_stops_when_the_client_disconnects(slow: Counting, served: str, film: Path) -> None:
     event = ask(served, film)
     leaving = threading.Event()
@@ -93,6 +94,7 @@ def test_who_leaves_at_once_leaves_no_error_in_the_log(
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_work_goes_on_while_somebody_waits(
     slow: Counting, served: str, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

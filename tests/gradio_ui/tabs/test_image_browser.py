@@ -96,6 +96,7 @@ def bright_half(page: Any) -> str:
     return "left" if pixels[:, :24].mean() > pixels[:, -24:].mean() else "right"
 
 
+@pytest.mark.slow
 def test_where_the_model_looked_is_shown_on_request(page: Any, url: str, portrait_file: Path) -> None:
     page.goto(url)
     upload(page, portrait_file)

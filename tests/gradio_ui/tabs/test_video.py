@@ -160,6 +160,7 @@ def test_a_video_becomes_a_copy_plot_and_tables(page: Any, url: str, film: Path)
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_cancel_keeps_the_part_that_is_done(
     page: Any, film: Path, gradio_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,6 +210,7 @@ def test_smoothing_goes_with_every_frame(page: Any, url: str) -> None:
     assert asked.value.post_data_json["data"]["smoothing"] == 0
 
 
+@pytest.mark.slow
 def test_a_recording_is_given_to_the_browser_alone(page: Any, url: str, gradio_files: Path) -> None:
     files = sorted(gradio_files.rglob("*"))
     start_webcam(page, url)
@@ -366,6 +367,7 @@ def test_at_most_two_frames_fly_and_none_is_on_disk(page: Any, url: str, gradio_
     page.wait_for_function("!document.querySelector('#webcam video').paused")
 
 
+@pytest.mark.slow
 def test_a_lost_server_is_told_and_found_again(page: Any, url: str) -> None:
     start_webcam(page, url)
     page.route("**/component_server/**", lambda route: route.abort())

@@ -81,6 +81,7 @@ def test_the_server_is_the_other_choice(page: Any, device_app: str) -> None:
     ("blocked", "reason"),
     [("**/device/runtime/*", "cannot be reached"), ("**/device/page/on_device/**", "engine cannot be reached")],
 )
+@pytest.mark.slow
 def test_out_of_reach_the_server_takes_over(page: Any, device_app: str, blocked: str, reason: str) -> None:
     page.route(blocked, lambda route: route.abort())
     open_webcam(page, device_app)

@@ -174,6 +174,7 @@ def test_a_closed_page_is_dropped_with_its_recording() -> None:
     assert not recorders()
 
 
+@pytest.mark.slow
 def test_an_idle_page_is_dropped_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "IDLE_SECONDS", 0.3)
     monkeypatch.setattr(live, "SWEEP_SECONDS", 0.02)

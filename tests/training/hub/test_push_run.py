@@ -60,6 +60,7 @@ def test_votes_in_another_order_are_refused(
         load_fer(local)
 
 
+@pytest.mark.slow
 def test_a_package_lands_and_no_log_has_the_token(
     dataset: str, hub: HubServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,7 @@ def statistics_of(run: Path) -> tuple[float, float]:
     return saved["image_std"][0], saved["image_mean"][0]
 
 
+@pytest.mark.slow
 def test_a_cnn_goes_on_from_a_checkpoint_bit_for_bit(tiny_csv: Path, tmp_path: Path) -> None:
     argv = ("--architecture", "regnet", "--muon_learning_rate", 0.02, "--ema_decay", 0.9, "--num_train_epochs", 3)
     run_tiny(tiny_csv, tmp_path, *argv, "--save_total_limit", 5)

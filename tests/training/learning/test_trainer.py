@@ -111,6 +111,7 @@ def test_incomplete_best_ends_the_run_by_key(
         ExpressionTrainer._load_best_model(trainer)
 
 
+@pytest.mark.slow
 def test_incomplete_checkpoint_is_not_resumed(vit: Path, tiny_csv: Path, tmp_path: Path) -> None:
     whole = run(vit, tiny_csv, tmp_path / "whole", "--ema_decay", "0.9")
     for name, key in (("model.safetensors", "vit.layers.1.attention.k_proj.weight"), (RAW_WEIGHTS, "classifier.bias")):

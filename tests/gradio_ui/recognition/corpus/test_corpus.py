@@ -186,6 +186,7 @@ def test_a_changed_picture_takes_the_place_of_the_old(pictures: Path, run: Any, 
         run(folder, "--part-size", 1, "--whole-image")
 
 
+@pytest.mark.slow
 def test_a_picture_that_takes_for_ever(pictures: Path, run: Any, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "never.jpg")  # whoever opens it waits for a writer
     listed = [pictures / "a.jpg", tmp_path / "never.jpg", pictures / "b.png"]
