@@ -20,7 +20,7 @@ const FULL_SEARCH_SECONDS = 0.25; // between two searches of all of a live frame
 const LARGE_ENOUGH = 32; // pixels of a face in the shrunk frame, from which on it is followed there; as in recognition/live.py
 // In a crowd the faces of a live frame are scored in turn, so that the boxes keep up: as many as this time allows, and
 // at least so many.
-const [SCORING_MS, LEAST_SCORED] = [30, 3];
+const [SCORING_MS, LEAST_SCORED] = [20, 2];
 
 /** The engine itself; it runs in the worker. */
 export class Recognizer {
