@@ -19,8 +19,8 @@ const ONNX_FILES = { float32: "onnx/model.onnx", int8: "onnx/model_quantized.onn
 const FULL_SEARCH_SECONDS = 0.25; // between two searches of all of a live frame at both scales
 const LARGE_ENOUGH = 32; // pixels of a face in the shrunk frame, from which on it is followed there; as in recognition/live.py
 // In a crowd the faces of a live frame are scored in turn, so that the boxes keep up: as many as this time allows, and
-// at least so many.
-const [SCORING_MS, LEAST_SCORED] = [20, 2];
+// at least one.
+const SCORING_MS = 20;
 
 /** The engine itself; it runs in the worker. */
 export class Recognizer {
@@ -108,7 +108,7 @@ export class Recognizer {
     this.#seconds = seconds;
     const found = await this.#survive(() => this.#look(frame, seconds));
     const ids = this.session.identify(found.map(({ box }) => box), seconds);
-    const chosen = this.session.choose(ids, Math.max(LEAST_SCORED, Math.floor(SCORING_MS / this.#faceMs)));
+    const chosen = this.session.choose(ids, Math.max(1, Math.floor(SCORING_MS / this.#faceMs)));
     const start = performance.now();
     const crops = this.#crops(frame, chosen.map((place) => found[place]));
     const scores = await this.#survive(() => this.classifier.classify(crops));
