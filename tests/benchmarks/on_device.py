@@ -75,15 +75,15 @@ def write_group(path: Path) -> Path:
 
 
 def renderers() -> tuple[float, float]:
-    """Return the CPU seconds and the resident megabytes of all child processes: Chromium's."""
+    """Return the CPU seconds and the megabytes of all child processes, Chromium's; what they share counts once."""
     seconds, megabytes = 0.0, 0.0
     for child in psutil.Process(os.getpid()).children(recursive=True):
         try:
-            times, memory = child.cpu_times(), child.memory_info()
+            times, memory = child.cpu_times(), child.memory_full_info()
         except psutil.Error:
             continue
         seconds += times.user + times.system
-        megabytes += memory.rss / 1e6
+        megabytes += memory.pss / 1e6
     return seconds, megabytes
 
 

@@ -74,7 +74,7 @@ def render_speed(results: dict[str, Any]) -> str:
             f"Training runs at {training['ratio']:.0%} of a bare PyTorch loop's images a second "
             f"({training['trainer_per_s']:.0f} against {training['bare_per_s']:.0f}, batch {training['batch']}).",
         ]
-    return "\n".join([*lines, *against_before(results), *in_bulk(results), *over_time(results)])
+    return "\n".join([*lines, *against_before(results), *in_bulk(results), *in_the_browser(results), *over_time(results)])
 
 
 def against_before(results: dict[str, Any]) -> list[str]:
@@ -110,6 +110,33 @@ def in_bulk(results: dict[str, Any]) -> list[str]:
     return lines + [
         f"| {name} | {row['per_second']:.3g} | {row['of_limit']:.0%} |" for name, row in run["results"].items()
     ]
+
+
+def in_the_browser(results: dict[str, Any]) -> list[str]:
+    """Likewise for the engine on the visitor's own device."""
+    if "on_device" not in results:
+        return []
+    run = results["on_device"]
+    lines = [
+        "",
+        f"On the visitor's own device: headless Chromium for {run['seconds']:.0f} s on {describe(run['machine'])}, "
+        f"{run['date']}; the server has nothing to do:",
+        "",
+        "| live, 640x480 | results/s | frame to overlay, median | p95 | page | processor time a result | first start, "
+        "download | second start | memory, at the 40th second and at the end |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in ("faces_1", "faces_6"):
+        row = run[name]
+        before, after = row["browser_megabytes"]
+        lines.append(
+            f"| {row['faces']:g} face{'s' if row['faces'] > 1 else ''}, {row['backend']}, {row['precision']} "
+            f"| {row['per_second']:g} | {row['delay_median']:.0f} ms | {row['delay_p95']:.0f} ms "
+            f"| {row['page_fps']:.0f} frames/s | {row['cpu_ms_per_result']:.0f} ms "
+            f"| {row['first_start']:.1f} s, {row['megabytes']:.0f} MB | {row['second_start']:.1f} s "
+            f"| {before} and {after} MB |"
+        )
+    return lines
 
 
 def over_time(results: dict[str, Any]) -> list[str]:
