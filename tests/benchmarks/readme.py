@@ -74,7 +74,9 @@ def render_speed(results: dict[str, Any]) -> str:
             f"Training runs at {training['ratio']:.0%} of a bare PyTorch loop's images a second "
             f"({training['trainer_per_s']:.0f} against {training['bare_per_s']:.0f}, batch {training['batch']}).",
         ]
-    return "\n".join([*lines, *against_before(results), *in_bulk(results), *in_the_browser(results), *over_time(results)])
+    return "\n".join(
+        [*lines, *against_before(results), *in_bulk(results), *in_the_browser(results), *over_time(results)]
+    )
 
 
 def against_before(results: dict[str, Any]) -> list[str]:

@@ -81,7 +81,13 @@ def test_the_engine_in_the_browser_is_shown() -> None:
     row = {"backend": "wasm", "precision": "int8", "first_start": 1.46, "second_start": 0.98, "megabytes": 19.2}
     row |= {"per_second": 29.4, "delay_median": 31.3, "delay_p95": 63.6, "page_fps": 60.0, "faces": 1}
     row |= {"browser_megabytes": [400, 410], "cpu_ms_per_result": 36.2}
-    on_device = {"machine": MACHINE, "date": "2026-01-31", "seconds": 300.0, "faces_1": row, "faces_6": row | {"faces": 6}}
+    on_device = {
+        "machine": MACHINE,
+        "date": "2026-01-31",
+        "seconds": 300.0,
+        "faces_1": row,
+        "faces_6": row | {"faces": 6},
+    }
     latency = {"machine": MACHINE, "date": "2026-01-31", "model": "tiny", "results": []}
     table = render_speed({"latency": latency, "on_device": on_device})
     rest = "29.4 | 31 ms | 64 ms | 60 frames/s | 36 ms | 1.5 s, 19 MB | 1.0 s | 400 and 410 MB |"

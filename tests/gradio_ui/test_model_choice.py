@@ -137,6 +137,7 @@ def test_camera_started_after_the_choice_uses_it(offer: Offer, page: Any) -> Non
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_failing_choice_keeps_the_served_model(offer: Offer, page: Any, portrait_file: Path) -> None:
     page.goto(offer.url)
     choose(page, "me/broken")

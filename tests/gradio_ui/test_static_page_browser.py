@@ -81,6 +81,7 @@ def test_it_works_again_without_a_network(page: Any, site: str, images: list[Pat
     page.context.set_offline(False)
 
 
+@pytest.mark.slow
 def test_a_batch_gives_a_table(page: Any, site: str, images: list[Path]) -> None:
     page.goto(f"{site}#image")
     asked: list[str] = []

@@ -91,6 +91,7 @@ def test_package_is_complete(packaged):
     assert config["provenance"]["head"] == "fer2013"
 
 
+@pytest.mark.slow
 def test_logit_adjustment_is_folded_and_recorded(run, packaged, tiny_csv, tmp_path, undrawn):
     out = package(run, tmp_path / "out", PackageArguments(dataset=str(tiny_csv), logit_adjustment=0.5))
     config = json.loads((out / "config.json").read_text())
@@ -221,6 +222,7 @@ def ferplus(run, tiny_csv, tiny_votes, tmp_path_factory):
     return package(run, out, PackageArguments(dataset=str(tiny_csv), ferplus=str(tiny_votes), head="ferplus"))
 
 
+@pytest.mark.slow
 def test_ferplus_package_is_about_the_votes(ferplus):
     report = Report.load(ferplus / "report.json")
     result, calibration = report.results[0], report.calibration
@@ -236,6 +238,7 @@ def test_ferplus_package_is_about_the_votes(ferplus):
     assert "name: FER+" in card and "config: ferplus" in card and "top_k=8" in card
 
 
+@pytest.mark.slow
 def test_package_is_evaluated_on_what_it_was_made_for(ferplus, tiny_csv, tiny_votes, tmp_path):
     dataset, output = ["--dataset", str(tiny_csv)], ["--output", str(tmp_path / "report.json")]
     evaluate_main([str(ferplus), *dataset, "--ferplus", str(tiny_votes), *output])

@@ -232,6 +232,7 @@ def test_late_frames_are_told(device: DevicePage) -> None:
     assert device.page.evaluate(script) == [False, True, False]
 
 
+@pytest.mark.slow
 def test_int8_agrees(open_page: Any, python_engine: EmotionRecognizer) -> None:
     page = open_page()
     loaded = page.load(backend="wasm")

@@ -74,6 +74,7 @@ def test_work_stops_when_the_client_disconnects(slow: Counting, served: str, fil
     require_stopped(slow, served, film)
 
 
+@pytest.mark.slow
 def test_work_stops_when_nobody_asks_for_the_result(
     slow: Counting, served: str, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

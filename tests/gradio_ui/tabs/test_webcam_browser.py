@@ -123,6 +123,7 @@ def test_a_script_out_of_reach_is_told(page: Any, url: str) -> None:
     assert page.get_by_role("button", name="Start camera").is_disabled()
 
 
+@pytest.mark.slow
 def test_the_browser_alone_draws_and_saves_a_session(page: Any, url: str) -> None:
     start_webcam(page, url)
     page.locator(SUMMARY).filter(has_text=re.compile(r"mostly (happy|sad): .*(happy|sad) \d+%.* of ")).wait_for()

@@ -59,6 +59,7 @@ def test_no_image_leaves_this_device(page: Any, device_app: str) -> None:
     start(page)
 
 
+@pytest.mark.slow
 def test_the_server_is_the_other_choice(page: Any, device_app: str) -> None:
     open_webcam(page, device_app)
     page.locator("#webcam").get_by_label("On the server").check()

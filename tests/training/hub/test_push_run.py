@@ -101,6 +101,7 @@ def test_refused_before_the_training(
     assert "secret" not in str(caught.value) and not (run / "run.json").exists()
 
 
+@pytest.mark.slow
 def test_broken_push_says_how_to_go_on(
     tiny_csv: Path, hub: HubServer, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
