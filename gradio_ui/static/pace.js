@@ -1,7 +1,7 @@
 // When a live frame is sent.
 
 const IN_FLIGHT = 2; // frames: one is on its way, or waits, while the recognizer works on the other
-const LONGEST_WAIT = 16; // ms that a frame may wait for the one before, about half of a camera's step
+const LONGEST_WAIT = 10; // ms that a frame may wait for the one before, a third of a camera's step
 
 /**
  * The pace of a recognizer: a frame is sent shortly before the one before should be done, whose answer may still be on

@@ -30,5 +30,5 @@ SIMULATE = """async ({ work, network }) => {
 )
 def test_the_recognizer_is_kept_busy(device: DevicePage, work: float, network: float, per_second: float) -> None:
     simulated = device.page.evaluate(SIMULATE, {"work": work, "network": network})
-    assert simulated["perSecond"] >= 0.9 * per_second
+    assert simulated["perSecond"] >= 0.8 * per_second
     assert simulated["longest"] <= 40
