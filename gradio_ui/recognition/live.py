@@ -18,8 +18,8 @@ from .types import Faces, Recognition
 from .yunet import Found, Search, YuNetDetector
 
 FULL_SEARCH_SECONDS = 0.25  # between two searches of all of a frame at both scales; as in on_device/recognizer.js
-# Pixels of a face in the shrunk frame, from which on it is followed there, at a fraction of the cost: YuNet finds
-# nearly all faces of that size, and the boxes of one scale do not jump to and fro.
+# Pixels of a face in the shrunk frame, from which on it is followed there, at a fraction of the cost; the boxes of one
+# scale do not jump to and fro. As in on_device/recognizer.js.
 LARGE_ENOUGH = 32
 
 Follow: TypeAlias = Callable[[np.ndarray, float], Recognition]  # (frame, seconds) -> its faces

@@ -220,11 +220,11 @@ async function transferable(image) {
   if (image instanceof ImageBitmap) return [image, [image]];
   if (globalThis.VideoFrame && image instanceof VideoFrame) return [image, [image]];
   if (image instanceof ImageData) return [image, []];
-  if (globalThis.VideoFrame && image instanceof HTMLVideoElement && image.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) {
-    const frame = new VideoFrame(image); // a reference to the pixels, which the worker copies
-    return [frame, [frame]];
-  }
   try {
+    if (globalThis.VideoFrame && image instanceof HTMLVideoElement && image.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) {
+      const frame = new VideoFrame(image); // a reference to the pixels, which the worker copies
+      return [frame, [frame]];
+    }
     const bitmap = await createImageBitmap(image, AS_IT_IS);
     return [bitmap, [bitmap]];
   } catch (error) {
